@@ -1,0 +1,64 @@
+"""The whole configuration: the root struct of the YAML file."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from agent.core.cache.config import CacheStore
+from agent.core.http.config import ClientTimeouts, Drain, HeaderPolicy, HttpLimits, WhyConfig
+from agent.core.routing.config import Service
+from agent.core.units import Duration, Positive
+from agent.proxy.config import AccessLog, Egress, Listen
+
+
+class AgentIdentity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who this agent is. Changing it needs a restart."""
+
+    id: str = ""
+    """Unique in the mesh; the host name where empty."""
+    region: str = "local"
+    zone: str = ""
+
+
+class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+    access: AccessLog = AccessLog()
+
+
+class PluginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One plugin to load."""
+
+    name: str
+    """Entry point in the group ``pilotfish.plugins``, or a name for the plugin at `path`."""
+    path: str = ""
+    """A Python file to load it from."""
+    config: dict[str, Any] = {}
+    """Checked against the plugin's own typed configuration."""
+    required: bool = False
+    """A fault of a required plugin fails the request; one of any other is counted and passed over."""
+    budget: Duration = 0.005
+    """A hook that takes longer counts as a fault."""
+    faults_max: Positive = 10
+    """Consecutive faults after which the plugin is switched off."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an agent is told."""
+
+    agent: AgentIdentity = AgentIdentity()
+    listen: Listen = Listen()
+    services: dict[str, Service] = {}
+    application: Service | None = None
+    """The local application behind `listen.ingress`."""
+    egress: Egress = Egress()
+    cache: CacheStore = CacheStore()
+    http: HttpLimits = HttpLimits()
+    timeouts: ClientTimeouts = ClientTimeouts()
+    headers: HeaderPolicy = HeaderPolicy()
+    drain: Drain = Drain()
+    why: WhyConfig = WhyConfig()
+    log: Log = Log()
+    plugins: tuple[PluginConfig, ...] = ()

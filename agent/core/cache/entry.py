@@ -1,0 +1,80 @@
+"""A stored response."""
+
+from agent.core.http.fields import Field
+
+
+class Entry:
+    """One stored response (RFC 9111 section 3), with everything about its use worked out once, when it was stored.
+
+    Times are seconds of the wall clock (`time.time`). An entry is never changed while it is being sent, except for the
+    slots of the eviction policy, `hits` and the memoised wire form; validation makes a new one that takes its place.
+    """
+
+    __slots__ = (
+        "age_base",
+        "body",
+        "etag",
+        "fields",
+        "freq",
+        "fresh_until",
+        "hits",
+        "host",
+        "key",
+        "last_modified",
+        "length",
+        "must_revalidate",
+        "no_cache",
+        "queue",
+        "reason",
+        "service",
+        "size",
+        "stale_if_error_until",
+        "stale_while_revalidate_until",
+        "status",
+        "stored_at",
+        "tags",
+        "target",
+        "variant",
+        "vary",
+        "wire",
+        "wire_second",
+    )
+
+    def __init__(self, key: bytes, service: str, host: bytes, target: bytes, status: int, reason: bytes) -> None:
+        self.key = key
+        """Primary key: service, method class, host, target as the policy shapes them."""
+        self.service = service
+        self.host = host
+        self.target = target
+        self.status = status
+        self.reason = reason
+        self.fields: list[Field] = []
+        """End-to-end fields as stored: no hop-by-hop ones, no Age, no Content-Length (`length` is the truth)."""
+        self.body: list[bytes] = []
+        self.length = 0
+        """Octets of the body."""
+        self.vary: tuple[bytes, ...] = ()
+        """Lower-case names that Vary gave, sorted; with the configured key fields."""
+        self.variant = b""
+        """The request's normalised values of `vary`."""
+        self.stored_at = 0.0
+        self.age_base = 0.0
+        """Wall time at which the response's age was 0: age now is now - age_base (RFC 9111 section 4.2.3)."""
+        self.fresh_until = 0.0
+        self.stale_while_revalidate_until = 0.0
+        self.stale_if_error_until = 0.0
+        self.must_revalidate = False
+        """must-revalidate, proxy-revalidate or s-maxage: never served stale."""
+        self.no_cache = False
+        """no-cache without field names: validated before each use."""
+        self.etag = b""
+        self.last_modified = b""
+        self.tags: tuple[bytes, ...] = ()
+        self.size = 0
+        """Bytes that the entry costs the process, overhead included; set by the store."""
+        self.hits = 0
+        self.freq = 0
+        self.queue = 0
+        self.wire = b""
+        """The whole response as last written, and the second of wall time it was written in (its Age)."""
+        self.wire_second = 0
