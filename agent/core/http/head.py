@@ -53,7 +53,7 @@ class Head:
 
     def connection_options(self) -> frozenset[bytes]:
         """The lower-case options of Connection (and of Proxy-Connection, which clients of proxies send for it)."""
-        options = set()
+        options: set[bytes] = set()
         for field in self.fields:
             if field.name == b"connection" or field.name == b"proxy-connection":
                 options.update(option.strip() for option in field.value.lower().split(b","))
@@ -195,9 +195,7 @@ def _read_authority(head: RequestHead) -> None:
         if _AUTHORITY.fullmatch(target) is None or b":" not in target.rpartition(b"]")[2]:
             raise BadMessage(400, f"CONNECT target {target[:60]!r} is not host:port")
         head.authority = target.lower()
-    elif target.startswith(b"/"):
-        head.authority = host.lower()
-    elif target == b"*" and head.method == b"OPTIONS":
+    elif target.startswith(b"/") or (target == b"*" and head.method == b"OPTIONS"):
         head.authority = host.lower()
     else:
         scheme, separator, rest = target.partition(b"://")
