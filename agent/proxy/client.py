@@ -1,0 +1,458 @@
+"""A client's connection: heads in, exchanges begun, one answer after another in the order that they were asked for."""
+
+from time import perf_counter
+from typing import Any, Final
+
+from agent.core.http.body import ChunkedDecoder
+from agent.core.http.errors import BadMessage
+from agent.core.http.head import RequestHead
+from agent.proxy import flags, pipeline, rescue
+from agent.proxy.exchange import Downstream, Exchange
+from agent.proxy.gate import Gate, Plan
+from agent.proxy.serve import WIRE_BODY_MAX, hit_wire
+from agent.proxy.sink import Failure
+from agent.runtime.wheel import Timed
+
+IDLE: Final = 0
+HEAD: Final = 1
+BUSY: Final = 2
+LINGER: Final = 3
+CLOSED: Final = 4
+
+LINGER_S: Final = 2.0
+LINGER_BYTES_MAX: Final = 262_144
+"""After a last response the client's rest is read and dropped for a moment: closing on unread octets would reset the
+connection and could take the response with it (RFC 9112 section 9.6)."""
+
+
+class ConnectionTimer(Timed):
+    """The time limit of one client connection."""
+
+    def __init__(self, connection: "ClientConnection") -> None:
+        super().__init__()
+        self.connection = connection
+
+    def on_deadline(self, now: float) -> None:
+        self.connection.on_deadline(now)
+
+
+class ClientConnection(Downstream):
+    """asyncio protocol (by duck typing, so that it compiles natively) of one client connection."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate)
+        self.path = gate.path
+        self.timer = ConnectionTimer(self)
+        self.state = IDLE
+        self.buffer = b""
+        """Octets not yet understood: an unfinished head, or requests that wait for the one before."""
+        self.exchange: Exchange | None = None
+        self.body_left = 0
+        self.chunked: ChunkedDecoder | None = None
+        self.body_bytes = 0
+        self.parsing = False
+        self.reading_paused = False
+        self.tunnel = False
+        self.lingered = 0
+        self.eof = False
+
+    # -- transport callbacks
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        counters = self.gate.counters
+        counters.accepted += 1
+        counters.open += 1
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple) and peer:
+            self.client = str(peer[0]).encode("ascii", "replace")
+        if counters.open > self.path.http.connections_max:
+            counters.refused += 1
+            self._refuse(503, flags.CONNECTIONS_MAX, f"the listener has its {self.path.http.connections_max} connections")
+            return
+        if self.gate.kind == 2:
+            self.original_destination = original_destination(transport.get_extra_info("socket"))
+        self.path.connections.add(self)
+        if self.path.client_timeouts.keep_alive > 0.0:
+            self.path.wheel.arm(self.timer, self.path.loop.time() + self.path.client_timeouts.keep_alive)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self.gate.counters.open -= 1
+        self.path.connections.discard(self)
+        self.state = CLOSED
+        self.timer.deadline = 0.0
+        exchange = self.exchange
+        self.exchange = None
+        if exchange is not None:
+            exchange.on_client_gone()
+
+    def eof_received(self) -> bool:
+        exchange = self.exchange
+        if exchange is not None and self.tunnel:
+            exchange.on_tunnel_eof()
+            return True
+        self.eof = True
+        if exchange is None or self.state != BUSY:
+            return False
+        # A client may close its side and wait for its answer, if it has sent the whole of its request.
+        return self.body_complete
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        limit_s = self.path.client_timeouts.tunnel_idle if self.tunnel else self.path.client_timeouts.body_idle
+        if limit_s > 0.0:
+            self.path.wheel.arm(self.timer, self.path.loop.time() + limit_s)
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self.body_complete:
+            self.timer.deadline = 0.0
+        if self.exchange is not None:
+            self.exchange.on_client_writable()
+
+    def data_received(self, data: bytes) -> None:
+        if self.state == IDLE:
+            self._read(data)
+        elif self.state == BUSY:
+            self._read_while_busy(data)
+        elif self.state == HEAD:
+            data = self.buffer + data
+            self.buffer = b""
+            self.state = IDLE
+            self._read(data)
+        elif self.state == LINGER:
+            self.lingered += len(data)
+            if self.lingered > LINGER_BYTES_MAX:
+                self.transport.abort()
+
+    # -- heads
+
+    def _read(self, data: bytes) -> None:
+        """Take requests from `data` until one has to be waited for."""
+        self.parsing = True
+        path = self.path
+        http = path.http
+        while data:
+            started = perf_counter()
+            head = path.known_head(data)
+            if head is not None:
+                data = b""
+            else:
+                if data[:2] == b"\r\n":
+                    data = data[2:]  # RFC 9112 section 2.2: an empty line before a request is forgiven, once
+                end = data.find(b"\r\n\r\n") + 4
+                if end < 4:
+                    self._incomplete(data)
+                    break
+                if end > http.head_bytes_max:
+                    self._refuse(431, flags.DOWNSTREAM_PROTOCOL_ERROR, f"head of {end} octets; at most {http.head_bytes_max}")
+                    break
+                try:
+                    head = path.parse_head(data[:end] if end < len(data) else data)
+                except BadMessage as error:
+                    self._refuse(error.status, flags.DOWNSTREAM_PROTOCOL_ERROR, error.reason)
+                    break
+                data = data[end:] if end < len(data) else b""
+            plan = pipeline.plan_for(self.gate, head)
+            if plan.plain and self._hit(head, plan, started):
+                continue
+            if not self._begin(head, plan, started, data):
+                break
+            data = self.buffer
+            self.buffer = b""
+        self.parsing = False
+
+    def _hit(self, head: RequestHead, plan: Plan, started: float) -> bool:
+        """Answer a plain request from a fresh stored response, if there is one (RFC 9111 section 4)."""
+        path = self.path
+        store = path.store
+        slot = store.find(plan.key)
+        if slot is None:
+            return False
+        entry = slot.entry
+        if entry is None:
+            return False
+        now = path.wall()
+        if now >= entry.fresh_until or entry.no_cache or path.draining:
+            return False
+        second = int(now)
+        wire = entry.wire
+        if entry.wire_second != second:
+            wire = hit_wire(path, entry, second)
+        if entry.length <= WIRE_BODY_MAX:
+            self.transport.write(wire)
+        else:
+            self.transport.writelines([wire, *entry.body])
+        store.on_hit(entry)
+        entry.hits += 1
+        policy = plan.policy
+        if policy is None:
+            return True
+        counters = policy.counters
+        elapsed = perf_counter() - started
+        if entry.status < 300:
+            counters.hit_ok.record(elapsed)
+        else:
+            counters.record(1, entry.status, elapsed)
+        if path.access_log is not None:
+            path.access_log.record_hit(self, head, entry, policy, elapsed)
+        if path.why.recent:
+            path.recent.append((head, entry, now, elapsed))
+        return True
+
+    def _incomplete(self, data: bytes) -> None:
+        http = self.path.http
+        if len(data) > http.head_bytes_max:
+            if b"\n" not in data and data.count(b" ") < 2:
+                self._refuse(414, flags.DOWNSTREAM_PROTOCOL_ERROR, f"request line of more than {http.head_bytes_max} octets")
+            else:
+                self._refuse(431, flags.DOWNSTREAM_PROTOCOL_ERROR, f"head of more than {http.head_bytes_max} octets")
+            return
+        if data.count(b"\n") != data.count(b"\r\n"):
+            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, "bare LF in the request head; lines end in CRLF")
+            return
+        if data[:1] < b"!" and data[:1] != b"\r":
+            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, f"{data[:8]!r} is not the beginning of a request")
+            return
+        if self.eof:
+            self.transport.close()
+            return
+        self.buffer = data
+        if self.state != HEAD:
+            self.state = HEAD
+            if self.timer.deadline == 0.0 or self.body_bytes >= 0:
+                self._limit(self.path.client_timeouts.head)
+                self.body_bytes = -1  # one limit for the whole head, however it dribbles in
+
+    def _limit(self, seconds: float) -> None:
+        if seconds > 0.0:
+            self.path.wheel.arm(self.timer, self.path.loop.time() + seconds)
+        else:
+            self.timer.deadline = 0.0
+
+    def _begin(self, head: RequestHead, plan: Plan, started: float, rest: bytes) -> bool:
+        """Start an exchange; `rest` is what came behind the head. True when it is over and `buffer` may be read on."""
+        self.state = BUSY
+        self.timer.deadline = 0.0
+        self.body_bytes = 0
+        self.chunked = None
+        self.body_left = 0
+        self.body_complete = True
+        self.buffer = rest
+        if head.has_body:
+            limit = self.path.http.body_bytes_max
+            if limit and head.content_length > limit:
+                self._refuse(413, flags.BODY_TOO_LARGE, f"body of {head.content_length} octets; at most {limit} are accepted")
+                return False
+            self.body_complete = False
+            if head.chunked:
+                self.chunked = ChunkedDecoder(self.path.http.head_bytes_max, self.path.http.header_count_max)
+            else:
+                self.body_left = head.content_length
+        exchange = pipeline.start(self, head, plan, started)
+        self.exchange = exchange
+        if not self.body_complete and rest:
+            # The body that came with the head is at hand before anything is decided, so that a small request is whole.
+            self.buffer = b""
+            pieces = self._body_pieces(rest)
+            if self.exchange is not exchange:
+                return self.exchange is None and self.state == IDLE
+            early = b"".join(pieces) if pieces is not None else b""
+            pipeline.run_with_body(exchange, early, self.body_complete)
+        else:
+            pipeline.run(exchange)
+        if self.exchange is exchange:
+            if not self.body_complete:
+                self._limit(self.path.client_timeouts.body_idle)
+            elif len(self.buffer) > self.path.http.buffer_bytes_max:
+                self._pause_reading()
+            return False
+        return self.state == IDLE
+
+    # -- bodies
+
+    def _read_while_busy(self, data: bytes) -> None:
+        exchange = self.exchange
+        if self.tunnel:
+            if exchange is not None:
+                exchange.on_tunnel_data(data)
+            return
+        if self.body_complete:
+            self.buffer = self.buffer + data if self.buffer else data
+            if len(self.buffer) > self.path.http.buffer_bytes_max:
+                self._pause_reading()
+            return
+        self._limit(self.path.client_timeouts.body_idle)
+        pieces = self._body_pieces(data)
+        if pieces is None or exchange is None or self.exchange is not exchange:
+            return
+        for piece in pieces:
+            exchange.on_request_body(piece)
+            if self.exchange is not exchange:
+                return
+        if self.body_complete:
+            self.timer.deadline = 0.0
+            exchange.on_request_end()
+
+    def _body_pieces(self, data: bytes) -> list[bytes] | None:
+        """Unframe some of the request's body; what follows the body goes to `buffer`. None when it was refused."""
+        decoder = self.chunked
+        limit = self.path.http.body_bytes_max
+        if decoder is None:
+            left = self.body_left
+            size = len(data)
+            if size < left:
+                self.body_left = left - size
+                return [data]
+            self.body_left = 0
+            self.body_complete = True
+            if size > left:
+                self.buffer = data[left:]
+                return [data[:left]]
+            return [data]
+        try:
+            pieces: list[bytes] = decoder.feed(data)
+        except BadMessage as error:
+            self._reject_body(error.status, flags.DOWNSTREAM_PROTOCOL_ERROR, error.reason)
+            return None
+        for piece in pieces:
+            self.body_bytes += len(piece)
+        if limit and self.body_bytes > limit:
+            self._reject_body(413, flags.BODY_TOO_LARGE, f"body of more than {limit} octets")
+            return None
+        if decoder.done:
+            self.body_complete = True
+            self.buffer = decoder.rest
+            self.chunked = None
+        return pieces
+
+    def _reject_body(self, status: int, flag: str, reason: str) -> None:
+        exchange = self.exchange
+        self.gate.counters.protocol_errors += 1
+        if exchange is not None:
+            exchange.cancel_upstream()
+            exchange.fail(Failure(status, flag, reason))
+
+    # -- Downstream
+
+    def exchange_done(self, keep: bool) -> None:
+        self.exchange = None
+        self.tunnel = False
+        if self.state == CLOSED:
+            return
+        if not keep or self.eof:
+            self._close_after_response()
+            return
+        self.state = IDLE
+        self.body_bytes = 0
+        if self.reading_paused:
+            self._resume_reading()
+        if self.parsing:
+            return
+        data = self.buffer
+        if data:
+            self.buffer = b""
+            self._read(data)
+        if self.state == IDLE:
+            self._limit(self.path.client_timeouts.keep_alive)
+
+    def request_body_paused(self, paused: bool) -> None:
+        if paused:
+            self._pause_reading()
+            self.timer.deadline = 0.0
+        elif self.reading_paused:
+            self._resume_reading()
+            if not self.body_complete and not self.tunnel:
+                self._limit(self.path.client_timeouts.body_idle)
+
+    def start_tunnel(self) -> None:
+        self.tunnel = True
+        self.timer.deadline = 0.0
+        if self.buffer:
+            data = self.buffer
+            self.buffer = b""
+            if self.exchange is not None:
+                self.exchange.on_tunnel_data(data)
+
+    # -- closing
+
+    def _close_after_response(self) -> None:
+        if self.body_complete and not self.buffer and not self.eof:
+            self.state = LINGER
+            self.timer.deadline = 0.0
+            self.transport.close()
+            return
+        self.buffer = b""
+        if self.eof:
+            self.state = LINGER
+            self.transport.close()
+            return
+        self.state = LINGER
+        if self.reading_paused:
+            self._resume_reading()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+        self._limit(LINGER_S)
+
+    def _refuse(self, status: int, flag: str, reason: str) -> None:
+        """Answer what is no request, and close."""
+        self.gate.counters.protocol_errors += 1
+        path = self.path
+        path.none.flag(flag)
+        path.none.record(6, status, 0.0)
+        failure = Failure(status, flag, reason)
+        self.transport.write(rescue.problem(failure, path.agent_id, path.date(path.wall()), False))
+        if path.access_log is not None:
+            path.access_log.record_refused(self, failure)
+        self.body_complete = False
+        self._close_after_response()
+
+    def on_deadline(self, now: float) -> None:
+        timeouts = self.path.client_timeouts
+        exchange = self.exchange
+        if self.state == HEAD:
+            self._refuse(408, flags.DOWNSTREAM_TIMEOUT, f"no whole request head within {timeouts.head:g} s")
+        elif self.state == BUSY and exchange is not None:
+            if self.writing_paused:
+                exchange.flag = flags.DOWNSTREAM_TIMEOUT
+                self.transport.abort()
+            elif not self.body_complete:
+                exchange.cancel_upstream()
+                reason = f"nothing of the request body for {timeouts.body_idle:g} s"
+                exchange.fail(Failure(408, flags.DOWNSTREAM_TIMEOUT, reason))
+        else:
+            self.transport.abort() if self.state == LINGER else self.transport.close()
+
+    def begin_drain(self) -> None:
+        """Close now if nothing is under way; else the response under way says that it is the last."""
+        if self.state == IDLE:
+            self.transport.close()
+
+    def _pause_reading(self) -> None:
+        if not self.reading_paused and self.state != CLOSED:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self.reading_paused and self.state != CLOSED and not self.transport.is_closing():
+            self.reading_paused = False
+            self.transport.resume_reading()
+
+
+def original_destination(sock: Any) -> tuple[str, int] | None:
+    """Where a connection was going before iptables or nftables redirected it (SO_ORIGINAL_DST, Linux)."""
+    import socket
+    import struct
+
+    if sock is None:
+        return None
+    try:
+        if sock.family == socket.AF_INET6:
+            raw = sock.getsockopt(41, 80, 28)
+            port = struct.unpack_from("!H", raw, 2)[0]
+            return socket.inet_ntop(socket.AF_INET6, raw[8:24]), port
+        raw = sock.getsockopt(socket.SOL_IP, 80, 16)
+        port = struct.unpack_from("!H", raw, 2)[0]
+        return socket.inet_ntoa(raw[4:8]), port
+    except OSError:
+        return None

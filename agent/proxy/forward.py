@@ -1,0 +1,469 @@
+"""A request on its way to an upstream: tries, retries and hedges, until one of them has a response head.
+
+`Forward` decides, `Attempt` is one try on one endpoint. Before a response head has been handed to the sink everything can
+still be tried again; after it, nothing is.
+"""
+
+from typing import Any, Final
+
+from agent.core.http.body import LAST_CHUNK, encode_chunk
+from agent.core.http.fields import Field
+from agent.core.http.head import RequestHead, ResponseHead
+from agent.core.routing import endpoint as outcome
+from agent.core.routing.cluster import ADMITTED, Cluster, reason_text
+from agent.core.routing.endpoint import Endpoint
+from agent.proxy import flags
+from agent.proxy.datapath import DataPath, RoutePolicy
+from agent.proxy.pool import Pool
+from agent.proxy.sink import Failure, ResponseSink
+from agent.proxy.upstream import CLOSED, TUNNEL, Try, UpstreamConnection
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_NO_TRAILERS: Final[list[Field]] = []
+
+LIMIT_REQUEST: Final = "the request's time limit ran out before the upstream answered"
+LIMIT_FIRST_BYTE: Final = "the upstream sent no response head in time"
+LIMIT_ATTEMPT: Final = "the try took longer than its time limit"
+LIMIT_IDLE: Final = "the upstream stopped in the middle of a response body"
+
+_FLAG_OF: Final = {
+    outcome.CONNECT_FAILURE: flags.UPSTREAM_UNREACHABLE,
+    outcome.RESET: flags.UPSTREAM_RESET,
+    outcome.TIMEOUT: flags.UPSTREAM_TIMEOUT,
+    outcome.GATEWAY_ERROR: flags.UPSTREAM_PROTOCOL_ERROR,
+    outcome.LOCAL: flags.OVERFLOW,
+}
+
+
+class Attempt(Try):
+    """One try on one endpoint."""
+
+    def __init__(self, forward: "Forward", endpoint: Endpoint, started: float, number: int) -> None:
+        self.forward = forward
+        self.endpoint = endpoint
+        self.started = started
+        self.number = number
+        self.connection: UpstreamConnection | None = None
+        self.head_latency_s = -1.0
+        self.code = outcome.OK
+        self.retry_after_s = 0.0
+        self.sent = False
+        """Whether any byte of the request has been written."""
+        self.reused = False
+        self.over = False
+
+    def finish(self, now: float, code: int) -> None:
+        """Tell the endpoint how it went, once."""
+        if not self.over:
+            self.over = True
+            latency = self.head_latency_s if self.head_latency_s >= 0.0 else now - self.started
+            self.endpoint.finish(now, latency, code, self.retry_after_s)
+
+    def abandon(self, now: float) -> None:
+        """The answer is no longer wanted."""
+        if self.over:
+            return
+        connection = self.connection
+        if connection is not None:
+            if connection.user is self:
+                connection.close()
+        else:
+            pool: Any = self.endpoint.pool
+            pool.forget(self)
+        self.finish(now, outcome.CANCELLED if self.head_latency_s < 0.0 else self.code)
+
+    # -- Try
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        if self.over:
+            connection.home.on_free(connection)
+            return
+        self.connection = connection
+        self.reused = connection.requests > 0
+        self.forward.on_connected(self, connection)
+
+    def on_unreachable(self, code: int, detail: str) -> None:
+        if not self.over:
+            self.forward.on_try_failed(self, code, detail)
+
+    def on_informational(self, head: ResponseHead) -> None:
+        self.forward.on_informational(self, head)
+
+    def on_head(self, head: ResponseHead) -> None:
+        self.forward.on_head(self, head)
+
+    def on_body(self, piece: bytes) -> None:
+        forward = self.forward
+        if forward.winner is self:
+            forward.sink.on_body(piece)
+
+    def on_flush(self) -> None:
+        forward = self.forward
+        if forward.winner is self:
+            connection = self.connection
+            if connection is not None and not connection.reading_paused and forward.timeouts.idle > 0.0:
+                forward.path.wheel.arm(connection, forward.path.loop.time() + forward.timeouts.idle)
+            forward.sink.on_flush()
+
+    def on_end(self, trailers: list[Field]) -> None:
+        self.forward.on_try_end(self, trailers)
+
+    def on_broken(self, code: int, detail: str) -> None:
+        if not self.over:
+            self.forward.on_try_failed(self, code, detail)
+
+    def on_writable(self) -> None:
+        self.forward.sink.on_request_writable()
+
+    def on_tunnel_data(self, data: bytes) -> None:
+        self.forward.sink.on_body(data)
+
+    def on_tunnel_eof(self) -> None:
+        self.forward.sink.on_upstream_eof()
+
+
+class Forward:
+    """One request to one service."""
+
+    def __init__(
+        self, path: DataPath, policy: RoutePolicy, cluster: Cluster, sink: ResponseSink, head: RequestHead, wire: bytes
+    ) -> None:
+        self.path = path
+        self.policy = policy
+        self.cluster = cluster
+        self.sink = sink
+        self.head = head
+        self.wire = wire
+        """The head as the upstream gets it."""
+        self.timeouts = policy.timeouts
+        self.retries = policy.retries
+        self.deadline = 0.0
+        self.priority = 5
+        self.hash_key = -1
+        self.started = 0.0
+        self.attempt: Attempt | None = None
+        self.hedge: Attempt | None = None
+        self.winner: Attempt | None = None
+        self.tries = 0
+        self.retry_slots = 0
+        """Places in the retry budget that this request holds."""
+        self.admitted = False
+        self.over = False
+        self.timer: Any = None
+        self.body: list[bytes] = []
+        self.body_bytes = 0
+        self.body_kept = True
+        self.body_done = not head.has_body
+        self.trace: list[dict[str, Any]] | None = None
+        self.upstream = ""
+
+    # -- from the side that wants the response
+
+    def start(self) -> None:
+        now = self.path.loop.time()
+        self.started = now
+        if self.timeouts.request > 0.0 and self.deadline == 0.0:
+            self.deadline = now + self.timeouts.request
+        reason = self.cluster.admit(now, self.priority)
+        if reason != ADMITTED:
+            self.over = True
+            flag, text = reason_text(reason)
+            self._note("refused", flag=flag, detail=text)
+            self.sink.on_failed(Failure(503, flag, f"{self.cluster.name}: {text}", 1.0))
+            return
+        self.admitted = True
+        self._try(now, None, False)
+
+    def write_body(self, piece: bytes) -> bool:
+        """Some octets of the request body; False asks the caller to wait for `on_request_writable`."""
+        if self.over:
+            return True
+        connection = self.attempt.connection if self.attempt is not None else None
+        self.body_bytes += len(piece)
+        if self.body_kept and (self.body_bytes <= self.retries.body_bytes_max or connection is None):
+            self.body.append(piece)
+        elif self.body_kept:
+            self.body_kept = False
+            self.body = []
+        if connection is None or connection.state == CLOSED:
+            return self.body_bytes <= self.path.http.buffer_bytes_max
+        connection.transport.write(encode_chunk(piece) if self.head.chunked else piece)
+        return not connection.writing_paused
+
+    def end_body(self) -> None:
+        """The request body is complete. (Trailers of a request are not passed on: RFC 9110 section 6.5.1 lets us.)"""
+        self.body_done = True
+        if self.over or self.attempt is None:
+            return
+        connection = self.attempt.connection
+        if connection is not None and connection.user is self.attempt:
+            if self.head.chunked:
+                connection.transport.write(LAST_CHUNK)
+            connection.request_sent = True
+            self._arm_response_limit(connection)
+
+    def pause(self) -> None:
+        """Stop reading the response: its reader is slower."""
+        winner = self.winner
+        if winner is not None and winner.connection is not None and not winner.over:
+            winner.connection.pause_reading()
+            winner.connection.deadline = 0.0
+
+    def resume(self) -> None:
+        winner = self.winner
+        if winner is not None and winner.connection is not None and not winner.over:
+            connection = winner.connection
+            connection.resume_reading()
+            limit_s = self.path.client_timeouts.tunnel_idle if connection.state == TUNNEL else self.timeouts.idle
+            if limit_s > 0.0:
+                self.path.wheel.arm(connection, self.path.loop.time() + limit_s)
+
+    def touch(self) -> None:
+        """Octets went through the tunnel: its idle limit begins anew."""
+        winner = self.winner
+        if winner is not None and winner.connection is not None and winner.connection.deadline > 0.0:
+            winner.connection.deadline = self.path.loop.time() + self.path.client_timeouts.tunnel_idle
+
+    def cancel(self) -> None:
+        """Nobody wants the response any more."""
+        if not self.over:
+            now = self.path.loop.time()
+            for attempt in (self.attempt, self.hedge):
+                if attempt is not None:
+                    attempt.abandon(now)
+            self._conclude(now, outcome.CANCELLED)
+
+    # -- tries
+
+    def _try(self, now: float, avoid: Endpoint | None, hedge: bool, fresh: bool = False) -> None:
+        endpoint = self.cluster.pick(now, self.hash_key, avoid)
+        if endpoint is None:
+            if not hedge:
+                self._fail(now, outcome.LOCAL, Failure(503, flags.NO_HEALTHY, f"{self.cluster.name}: no healthy endpoint", 1.0))
+            return
+        self.tries += 1
+        attempt = Attempt(self, endpoint, now, self.tries)
+        if hedge:
+            self.hedge = attempt
+        else:
+            self.attempt = attempt
+        if self.trace is not None:
+            self._note("try", number=self.tries, hedge=hedge, endpoint=endpoint.address, candidates=self.cluster.explain(now))
+        endpoint.begin(now)
+        pool = endpoint.pool
+        if pool is None:
+            pool = self.path.make_pool(self.cluster, endpoint)
+        assert isinstance(pool, Pool)
+        if self.tries == 1 and self.policy.hedge_enabled and self.head.method in (b"GET", b"HEAD"):
+            delay_s = self.cluster.hedge_delay(now)
+            if delay_s > 0.0:
+                self.timer = self.path.loop.call_later(delay_s, self._start_hedge)
+        pool.acquire(attempt, fresh or self.head.method == b"CONNECT")
+
+    def on_connected(self, attempt: Attempt, connection: UpstreamConnection) -> None:
+        """A try has its connection: write what there is of the request."""
+        head = self.head
+        attempt.sent = True
+        connection.begin(attempt, head.method)
+        if head.method == b"CONNECT":
+            self._open_tunnel(attempt, connection)
+            return
+        transport = connection.transport
+        if not head.has_body:
+            transport.write(self.wire)
+        else:
+            pieces = [self.wire]
+            for piece in self.body:
+                pieces.append(encode_chunk(piece) if head.chunked else piece)
+            if self.body_done and head.chunked:
+                pieces.append(LAST_CHUNK)
+            transport.writelines(pieces)
+            connection.request_sent = self.body_done
+            if self.body_bytes > self.retries.body_bytes_max:
+                self.body_kept = False
+                self.body = []
+            if not self.body_done:
+                if self.deadline > 0.0:
+                    connection.limit_reason = LIMIT_REQUEST
+                    self.path.wheel.arm(connection, self.deadline)
+                self.sink.on_request_writable()
+                return
+        self._arm_response_limit(connection)
+
+    def _open_tunnel(self, attempt: Attempt, connection: UpstreamConnection) -> None:
+        now = self.path.loop.time()
+        attempt.head_latency_s = now - attempt.started
+        connection.state = TUNNEL
+        connection.limit_reason = LIMIT_IDLE
+        self.winner = attempt
+        self.upstream = attempt.endpoint.address
+        if self.path.client_timeouts.tunnel_idle > 0.0:
+            self.path.wheel.arm(connection, now + self.path.client_timeouts.tunnel_idle)
+        self.sink.on_connected()
+
+    def _arm_response_limit(self, connection: UpstreamConnection) -> None:
+        now = self.path.loop.time()
+        limit = self.deadline
+        reason = LIMIT_REQUEST
+        timeouts = self.timeouts
+        if timeouts.first_byte > 0.0 and (limit == 0.0 or now + timeouts.first_byte < limit):
+            limit = now + timeouts.first_byte
+            reason = LIMIT_FIRST_BYTE
+        if timeouts.attempt > 0.0 and (limit == 0.0 or now + timeouts.attempt < limit):
+            limit = now + timeouts.attempt
+            reason = LIMIT_ATTEMPT
+        if limit > 0.0:
+            connection.limit_reason = reason
+            self.path.wheel.arm(connection, limit)
+
+    def _start_hedge(self) -> None:
+        self.timer = None
+        now = self.path.loop.time()
+        if self.over or self.winner is not None or self.attempt is None or not self.body_done:
+            return
+        if not self.cluster.budget.try_start():
+            self._note("hedge refused", detail="retry budget spent")
+            return
+        self.retry_slots += 1
+        self.policy.counters.hedges += 1
+        self._try(now, self.attempt.endpoint, True)
+
+    def on_informational(self, attempt: Attempt, head: ResponseHead) -> None:
+        if self.winner is None and self.hedge is None:
+            self.sink.on_informational(head)
+
+    def on_head(self, attempt: Attempt, head: ResponseHead) -> None:
+        """A try has a response head: pass it on, or try again."""
+        now = self.path.loop.time()
+        latency = now - attempt.started
+        attempt.head_latency_s = latency
+        status = head.status
+        if status >= 500:
+            attempt.code = outcome.GATEWAY_ERROR if 502 <= status <= 504 else outcome.SERVER_ERROR
+            if status == 503:
+                attempt.retry_after_s = self.path.retry_after_s(head)
+        elif status == 429:
+            attempt.code = outcome.OVERLOADED
+            attempt.retry_after_s = self.path.retry_after_s(head)
+        if status >= 429 and self.policy.retries_status(status) and self._may_retry(attempt, now, attempt.code):
+            self._note("response discarded", endpoint=attempt.endpoint.address, status=status)
+            connection = attempt.connection
+            attempt.finish(now, attempt.code)
+            if connection is not None:
+                connection.close()
+            self._retry(attempt, now)
+            return
+        self.winner = attempt
+        self.upstream = attempt.endpoint.address
+        loser = self.hedge if attempt is self.attempt else self.attempt
+        if loser is not None:
+            loser.abandon(now)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        connection = attempt.connection
+        if connection is not None and connection.state != CLOSED:
+            limit_s = self.path.client_timeouts.tunnel_idle if connection.state == TUNNEL else self.timeouts.idle
+            connection.limit_reason = LIMIT_IDLE
+            if limit_s > 0.0:
+                self.path.wheel.arm(connection, now + limit_s)
+            else:
+                connection.deadline = 0.0
+        if self.trace is not None:
+            self._note("response", endpoint=self.upstream, status=status, latency_ms=round(latency * 1000, 3))
+        if self.path.plugins.upstream_hooks:
+            self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number)
+        self.sink.on_response(head)
+
+    def on_try_end(self, attempt: Attempt, trailers: list[Field]) -> None:
+        now = self.path.loop.time()
+        attempt.finish(now, attempt.code)
+        if self.winner is attempt and not self.over:
+            self._conclude(now, attempt.code)
+            self.sink.on_end(trailers)
+
+    def on_try_failed(self, attempt: Attempt, code: int, detail: str) -> None:
+        """A try ended without a whole response."""
+        now = self.path.loop.time()
+        # A kept connection that its upstream had just closed says nothing about the upstream.
+        stale = attempt.reused and code == outcome.RESET and attempt.head_latency_s < 0.0
+        attempt.finish(now, outcome.CANCELLED if stale else code)
+        if self.over:
+            return
+        self._note("try failed", endpoint=attempt.endpoint.address, outcome=outcome.NAMES[code], detail=detail)
+        if self.winner is attempt:
+            self._conclude(now, code)
+            self.sink.on_abort(Failure(502, _FLAG_OF.get(code, flags.UPSTREAM_RESET), detail))
+            return
+        if self.winner is not None:
+            return
+        if self.path.plugins.upstream_hooks:
+            self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, code, now - attempt.started, attempt.number)
+        other = self.hedge if attempt is self.attempt else self.attempt
+        if other is not None and not other.over:
+            return  # its twin is still under way
+        if stale and self.head.method in IDEMPOTENT and self.body_kept:
+            self.tries -= 1
+            self._try(now, None, False, True)
+            return
+        if self.policy.retries_outcome(code) and self._may_retry(attempt, now, code):
+            self._retry(attempt, now)
+            return
+        status = 504 if code == outcome.TIMEOUT else 503 if code == outcome.LOCAL else 502
+        if code == outcome.CONNECT_FAILURE:
+            status = 503
+        self._fail(now, code, Failure(status, _FLAG_OF.get(code, flags.UPSTREAM_RESET), detail))
+
+    def _may_retry(self, attempt: Attempt, now: float, code: int) -> bool:
+        if self.over or self.tries > self.retries.attempts or (self.deadline > 0.0 and now >= self.deadline):
+            return False
+        if attempt.sent and (self.head.method not in IDEMPOTENT or not self.body_kept):
+            return False
+        if not attempt.sent and self.body_bytes and not self.body_kept:
+            return False
+        if not self.cluster.budget.try_start():
+            self.policy.counters.retries_over_budget += 1
+            self._note("retry refused", detail="retry budget spent")
+            return False
+        self.retry_slots += 1
+        return True
+
+    def _retry(self, attempt: Attempt, now: float) -> None:
+        self.policy.counters.retries += 1
+        delay_s = self.cluster.backoff(self.tries)
+        if self.deadline > 0.0:
+            delay_s = min(delay_s, self.deadline - now)
+        avoid = attempt.endpoint
+        self.timer = self.path.loop.call_later(delay_s, self._retry_now, avoid)
+
+    def _retry_now(self, avoid: Endpoint) -> None:
+        self.timer = None
+        if not self.over:
+            self._try(self.path.loop.time(), avoid, False)
+
+    # -- the end
+
+    def _fail(self, now: float, code: int, failure: Failure) -> None:
+        self._conclude(now, code)
+        self.sink.on_failed(failure)
+
+    def _conclude(self, now: float, code: int) -> None:
+        self.over = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        while self.retry_slots:
+            self.retry_slots -= 1
+            self.cluster.budget.finish()
+        if self.admitted:
+            self.admitted = False
+            winner = self.winner
+            latency = winner.head_latency_s if winner is not None else now - self.started
+            self.cluster.done(now, latency, code)
+        self.body = []
+
+    def _note(self, step: str, **details: Any) -> None:
+        if self.trace is not None:
+            details["step"] = step
+            details["at_ms"] = round((self.path.loop.time() - self.started) * 1000, 3)
+            self.trace.append(details)

@@ -1,0 +1,43 @@
+"""What the connections of one listener share, and what the data path derives from a request head once."""
+
+from typing import Final
+
+from agent.core.routing.table import RouteTable, RouteTarget
+from agent.proxy.counters import ListenerCounters
+from agent.proxy.datapath import DataPath, RoutePolicy
+
+EGRESS: Final = 0
+INGRESS: Final = 1
+TRANSPARENT: Final = 2
+KIND_NAMES: Final = ("egress", "ingress", "transparent")
+
+
+class Gate:
+    """One listener. `table` is a cell that a reload swaps; heads remember their plan by it."""
+
+    def __init__(self, path: DataPath, kind: int, table: RouteTable, counters: ListenerCounters) -> None:
+        self.path = path
+        self.kind = kind
+        self.table = table
+        self.counters = counters
+        self.own_addresses: frozenset[tuple[str, int]] = frozenset()
+        """Where this agent listens: a transparent connection to one of these would loop."""
+
+
+class Plan:
+    """What is the same for every request with this head under this table."""
+
+    __slots__ = ("cacheable", "key", "plain", "policy", "prefix", "prefix_client", "target")
+
+    def __init__(self, target: RouteTarget | None, policy: RoutePolicy | None) -> None:
+        self.target = target
+        self.policy = policy
+        """None where no route matched, or where a split chooses for each request."""
+        self.cacheable = False
+        """The cache may be asked."""
+        self.plain = False
+        """A fresh stored response may be written at once, with nothing else to look at."""
+        self.key = b""
+        self.prefix = b""
+        """The head for the upstream up to what differs for each request, made for `prefix_client`."""
+        self.prefix_client = b""

@@ -1,0 +1,157 @@
+"""From a cacheable request to a stored response, a flight to wait for, or a flight of its own."""
+
+from agent.core.cache import cache_status
+from agent.core.cache.entry import Entry
+from agent.core.cache.rules import HIT, HIT_STALE, evaluate, only_if_cached
+from agent.core.cache.validation import revalidation_fields
+from agent.core.cache.vary import variant_of
+from agent.core.http import fields as f
+from agent.core.http.fields import Field
+from agent.core.http.head import RequestHead
+from agent.proxy import counters, flags
+from agent.proxy.datapath import RoutePolicy
+from agent.proxy.exchange import Exchange
+from agent.proxy.fill import Fill, Leaver
+from agent.proxy.forward import Forward
+from agent.proxy.serve import serve_entry
+from agent.proxy.sink import Failure
+from agent.proxy.wire import upstream_wire
+
+
+class Lookup(Leaver):
+    """Stateless but for its name: everything it needs hangs on the exchange."""
+
+    def run(self, exchange: Exchange, policy: RoutePolicy) -> None:
+        """Answer from the store, or see to it that somebody asks the upstream."""
+        path = exchange.path
+        head = exchange.head
+        now = path.wall()
+        flight = exchange.plan.key
+        fwd = b"uri-miss"
+        stale: Entry | None = None
+        slot = path.store.find(flight)
+        if slot is not None:
+            entry = slot.entry
+            if slot.vary:
+                variant = variant_of(slot.vary, head)
+                entry = slot.variants.get(variant)
+                flight = flight + b"\x00" + variant
+                fwd = b"vary-miss"
+            if entry is not None:
+                verdict = evaluate(entry, head, now, policy.cache)
+                self._note(exchange, "lookup", found=True, verdict=verdict.rule, section=verdict.section)
+                if verdict.kind == HIT or verdict.kind == HIT_STALE:
+                    path.store.on_hit(entry)
+                    entry.hits += 1
+                    if verdict.kind == HIT:
+                        exchange.outcome = counters.HIT
+                        serve_entry(exchange, entry, now, cache_status.hit(entry, now))
+                    else:
+                        exchange.outcome = counters.STALE
+                        policy.counters.stale_served += 1
+                        serve_entry(exchange, entry, now, cache_status.hit(entry, now))
+                        self._revalidate_behind(exchange, policy, entry, flight)
+                    return
+                stale = entry
+                fwd = b"stale" if now >= entry.fresh_until else b"request"
+            else:
+                self._note(exchange, "lookup", found=True, verdict="another variant", section="RFC 9111 4.1")
+        else:
+            self._note(exchange, "lookup", found=False, verdict="nothing stored", section="RFC 9111 4")
+        if head.flags & f.CACHE_CONTROL and only_if_cached(head):
+            exchange.cache_status = cache_status.not_forwarded(b"only-if-cached")
+            exchange.fail(Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)"))
+            return
+        self._to_upstream(exchange, policy, flight, stale, fwd, now)
+
+    def _to_upstream(
+        self, exchange: Exchange, policy: RoutePolicy, flight: bytes, stale: Entry | None, fwd: bytes, now: float
+    ) -> None:
+        path = exchange.path
+        head = exchange.head
+        if head.method != b"GET" or (head.flags & f.RANGE and stale is None):
+            exchange.outcome = counters.MISS
+            exchange.cache_status = cache_status.forwarded(fwd, 0, False, False)
+            start_forward(exchange, policy, [], False)
+            return
+        alone = bool(head.flags & f.CONDITIONAL and stale is None)
+        if not alone:
+            until = path.hit_for_pass.get(flight)
+            if until is not None:
+                if until > now:
+                    alone = True
+                else:
+                    del path.hit_for_pass[flight]
+        if not alone:
+            flying = path.fills.get(flight)
+            if flying is not None:
+                if flying.join(exchange):
+                    policy.counters.collapsed += 1
+                    self._note(exchange, "collapsed", flight=True)
+                    return
+                alone = True
+        fill = Fill(path, self, flight, head, exchange.plan.key, policy)
+        fill.fwd = fwd
+        fill.stale = stale
+        fill.joinable = not alone
+        fill.lead(exchange)
+        if not alone:
+            path.fills[flight] = fill
+        policy.counters.fills += 1
+        self._fly(fill, exchange, policy, stale)
+
+    def _fly(self, fill: Fill, exchange: Exchange, policy: RoutePolicy, stale: Entry | None) -> None:
+        validators = revalidation_fields(stale) if stale is not None else []
+        wire = upstream_wire(exchange, policy, validators, stale is not None)
+        forward = Forward(fill.path, policy, policy.cluster, fill, fill.head, wire)
+        forward.trace = exchange.trace
+        forward.priority = exchange.priority
+        forward.hash_key = exchange.hash_key
+        fill.forward = forward
+        forward.start()
+
+    def _revalidate_behind(self, exchange: Exchange, policy: RoutePolicy, entry: Entry, flight: bytes) -> None:
+        """One background validation at a time for a key (RFC 5861 section 3)."""
+        path = exchange.path
+        if flight in path.fills:
+            return
+        fill = Fill(path, self, flight, exchange.head, exchange.plan.key, policy)
+        fill.fwd = b"stale"
+        fill.stale = entry
+        path.fills[flight] = fill
+        policy.counters.fills += 1
+        self._fly(fill, exchange, policy, entry)
+
+    # -- Leaver
+
+    def go_alone(self, exchange: Exchange) -> None:
+        policy = exchange.policy
+        if policy is None or exchange.over:
+            return
+        exchange.outcome = counters.MISS
+        exchange.cache_status = cache_status.forwarded(b"miss", 0, False, True)
+        start_forward(exchange, policy, [], False)
+
+    def refetch(self, fill: Fill) -> None:
+        leader = fill.leader
+        if leader is None:
+            fill._cancel()
+            return
+        self._fly(fill, leader, fill.policy, None)
+
+    def _note(self, exchange: Exchange, step: str, **details: object) -> None:
+        if exchange.trace is not None:
+            exchange.trace.append({"step": step, **details})
+
+
+def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], strip_conditionals: bool) -> None:
+    """Send the exchange's own request to the upstream, its response straight to the client."""
+    wire = upstream_wire(exchange, policy, extra, strip_conditionals)
+    head: RequestHead = exchange.head
+    forward = Forward(exchange.path, policy, policy.cluster, exchange, head, wire)
+    forward.trace = exchange.trace
+    forward.deadline = exchange.deadline
+    forward.priority = exchange.priority
+    forward.hash_key = exchange.hash_key
+    exchange.forward = forward
+    forward.start()
