@@ -239,7 +239,8 @@ class Forward:
         endpoint = self.cluster.pick(now, self.hash_key, avoid)
         if endpoint is None:
             if not hedge:
-                self._fail(now, outcome.LOCAL, Failure(503, flags.NO_HEALTHY, f"{self.cluster.name}: no healthy endpoint", 1.0))
+                flag, text = self.cluster.explain_none(now)
+                self._fail(now, outcome.LOCAL, Failure(503, flag, text, 1.0))
             return
         self.tries += 1
         attempt = Attempt(self, endpoint, now, self.tries)

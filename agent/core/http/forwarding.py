@@ -1,0 +1,190 @@
+"""Heads as they leave the agent: hop-by-hop fields removed, Via and forwarding fields added (RFC 9110 section 7.6)."""
+
+from typing import Final
+
+from agent.core.http import fields as f
+from agent.core.http.config import HeaderPolicy
+from agent.core.http.edits import HeaderEdits
+from agent.core.http.fields import Field
+from agent.core.http.head import RequestHead, ResponseHead
+
+FRAME_NONE: Final = 0
+"""Nothing said about a body: there is none (1xx, 204, 304, or HEAD of a message without a length)."""
+FRAME_LENGTH: Final = 1
+"""Content-Length as the message has it, or 0."""
+FRAME_CHUNKED: Final = 2
+FRAME_CLOSE: Final = 3
+
+_CRLF: Final = b"\r\n"
+_CONDITIONALS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"})
+
+_REQUEST_DROPS: Final = (
+    f.HOST | f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
+)
+_RESPONSE_DROPS: Final = (
+    f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.VIA | f.CACHE_STATUS | f.SERVER | f.TRAILER
+)
+
+
+def request_prefix(
+    head: RequestHead,
+    policy: HeaderPolicy,
+    target: bytes,
+    authority: bytes,
+    client: bytes,
+    edits: HeaderEdits | None,
+    extra: list[Field],
+    strip_conditionals: bool,
+) -> bytes:
+    """Request line and fields for the upstream, each ending in CRLF, without the empty line: the caller adds what differs
+    from request to request.
+
+    target, authority: after any rewrite; client: its address, empty where unknown; extra: fields of plugins, which take the
+    place of the client's of the same name; strip_conditionals: leave out If-* and Range (the agent validates for itself).
+    """
+    lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + authority]
+    fields = head.fields
+    if edits is not None:
+        fields = edits.apply(fields)
+    named = head.connection_options() if head.flags & f.CONNECTION or head.flags & f.HOP else _NO_OPTIONS
+    replaced = frozenset([field.name for field in extra]) if extra else _NO_OPTIONS
+    for field in fields:
+        if field.flags & _REQUEST_DROPS and not _kept_in_request(field, policy):
+            continue
+        name = field.name
+        if name in named or name in replaced:
+            continue
+        if strip_conditionals and name in _CONDITIONALS:
+            continue
+        lines.append(field.line)
+    for field in extra:
+        lines.append(field.line)
+    if head.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if head.upgrade:
+        lines.append(b"Connection: upgrade")
+        lines.append(b"Upgrade: " + head.upgrade)
+    elif head.flags & f.TE and b"trailers" in (head.get(b"te") or b"").lower():
+        lines.append(b"Connection: TE")
+        lines.append(b"TE: trailers")
+    if policy.via:
+        lines.append(_via(head.get(b"via") if head.flags & f.VIA else None, head.minor, policy.via))
+    elif head.flags & f.VIA:
+        lines.append(b"Via: " + (head.get(b"via") or b""))
+    _forwarded(lines, head, policy, client)
+    lines.append(b"")
+    return _CRLF.join(lines)
+
+
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+
+
+def _kept_in_request(field: Field, policy: HeaderPolicy) -> bool:
+    """Dropped fields that are written anew below are not kept; X-Forwarded-Port has no new form and is, when trusted."""
+    return field.name == b"x-forwarded-port" and policy.trust_forwarded
+
+
+def _via(earlier: bytes | None, minor: int, pseudonym: str) -> bytes:
+    own = b"1.%d %b" % (minor, pseudonym.encode("latin-1"))
+    return b"Via: " + (earlier + b", " + own if earlier else own)
+
+
+def _forwarded(lines: list[bytes], head: RequestHead, policy: HeaderPolicy, client: bytes) -> None:
+    """X-Forwarded-* (the names that proxies agree on) and Forwarded (RFC 7239)."""
+    mode = policy.forwarded
+    keep = policy.trust_forwarded and head.flags & f.FORWARDED != 0
+    if mode == "off":
+        if keep:
+            for field in head.fields:
+                if field.flags & f.FORWARDED:
+                    lines.append(field.line)
+        return
+    if mode == "x-forwarded" or mode == "both":
+        earlier = head.get(b"x-forwarded-for") if keep else None
+        if client:
+            lines.append(b"X-Forwarded-For: " + (earlier + b", " + client if earlier else client))
+        elif earlier:
+            lines.append(b"X-Forwarded-For: " + earlier)
+        lines.append(b"X-Forwarded-Proto: " + ((head.get(b"x-forwarded-proto") if keep else None) or b"http"))
+        host = (head.get(b"x-forwarded-host") if keep else None) or head.authority
+        if host:
+            lines.append(b"X-Forwarded-Host: " + host)
+    if mode == "forwarded" or mode == "both":
+        node = b'"[%b]"' % client if b":" in client else client or b"unknown"
+        own = b"for=%b;proto=http" % node
+        if head.authority:
+            own += b';host="%b"' % head.authority
+        earlier = head.get(b"forwarded") if keep else None
+        lines.append(b"Forwarded: " + (earlier + b", " + own if earlier else own))
+
+
+def forward_response_head(
+    head: ResponseHead,
+    policy: HeaderPolicy,
+    edits: HeaderEdits | None,
+    own: bytes,
+    framing: int,
+    client_minor: int,
+    keep_alive: bool,
+    date: bytes,
+) -> bytes:
+    """A response's head for the client, with its empty line.
+
+    own: whole lines of the agent's (Cache-Status and the like); framing: one of FRAME_*; date: for a response without Date
+    (RFC 9110 section 6.6.1).
+    """
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
+    flags = head.flags
+    fields = head.fields
+    if edits is not None:
+        fields = edits.apply(fields)
+    if flags & _RESPONSE_DROPS:
+        named = head.connection_options() if flags & f.CONNECTION else _NO_OPTIONS
+        for field in fields:
+            if field.flags & _RESPONSE_DROPS and not _kept_in_response(field, policy, framing):
+                continue
+            if field.name not in named:
+                lines.append(field.line)
+    else:
+        for field in fields:
+            lines.append(field.line)
+    if not flags & f.DATE and head.status >= 200:
+        lines.append(b"Date: " + date)
+    if framing == FRAME_CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif framing == FRAME_LENGTH and head.content_length < 0:
+        lines.append(b"Content-Length: 0")
+    if policy.via:
+        lines.append(_via(head.get(b"via") if flags & f.VIA else None, head.minor, policy.via))
+    elif flags & f.VIA:
+        lines.append(b"Via: " + (head.get(b"via") or b""))
+    if flags & f.CACHE_STATUS and not own:
+        lines.append(b"Cache-Status: " + (head.get(b"cache-status") or b""))
+    elif flags & f.CACHE_STATUS:
+        # RFC 9211 section 2: the list begins with the cache closest to the origin.
+        own = b"Cache-Status: " + (head.get(b"cache-status") or b"") + _CRLF + own
+    if not keep_alive:
+        lines.append(b"Connection: close")
+    elif client_minor == 0:
+        lines.append(b"Connection: keep-alive")
+    return _CRLF.join(lines) + _CRLF + own + _CRLF
+
+
+def _kept_in_response(field: Field, policy: HeaderPolicy, framing: int) -> bool:
+    if field.flags & f.CONTENT_LENGTH:
+        return framing == FRAME_LENGTH or framing == FRAME_NONE
+    if field.flags & f.TRAILER:
+        return framing == FRAME_CHUNKED
+    return bool(field.flags & f.SERVER) and policy.server == "pass"
+
+
+def via_count(head: RequestHead, pseudonym: str) -> int:
+    """How often the request has passed a proxy of this name."""
+    own = pseudonym.encode("latin-1")
+    count = 0
+    for value in head.all(b"via"):
+        for hop in value.split(b","):
+            words = hop.split()
+            if len(words) >= 2 and words[1] == own:
+                count += 1
+    return count

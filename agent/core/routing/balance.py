@@ -1,0 +1,191 @@
+"""Choosing one of the usable endpoints: one small class a policy, all with the same face.
+
+A chooser is made anew when the set of usable endpoints changes, so that a choice itself never walks over all of them.
+"""
+
+from bisect import bisect_left
+from typing import Final
+
+from agent.core.routing.endpoint import Endpoint, hash_of
+
+VNODES: Final = 160
+"""Points on the ring for weight 1."""
+MAGLEV_SIZE: Final = 2039
+MAGLEV_SIZE_LARGE: Final = 65_537
+"""Prime table sizes (Eisenbud et al., NSDI 2016); the large one from 20 endpoints on."""
+
+
+class Random:
+    """xorshift64: small, fast, and the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._x = (seed & 0xFFFFFFFFFFFFFFFF) or 0x9E3779B97F4A7C15
+
+    def u32(self) -> int:
+        x = self._x
+        x ^= (x << 13) & 0xFFFFFFFFFFFFFFFF
+        x ^= x >> 7
+        x ^= (x << 17) & 0xFFFFFFFFFFFFFFFF
+        self._x = x
+        return x >> 32
+
+
+class Chooser:
+    """Random by weight; the base of the others."""
+
+    def __init__(self, endpoints: list[Endpoint], random: Random) -> None:
+        self.endpoints = endpoints
+        self.random = random
+        self.weighted: list[Endpoint] = []
+        """Each endpoint as often as its share of the weights says; itself where all weights are the same."""
+        least = min((endpoint.weight for endpoint in endpoints), default=1)
+        if all(endpoint.weight == least for endpoint in endpoints):
+            self.weighted = endpoints
+        else:
+            total = sum(endpoint.weight for endpoint in endpoints)
+            scale = min(1.0, 4096.0 / total)
+            for endpoint in endpoints:
+                self.weighted.extend([endpoint] * max(1, round(endpoint.weight * scale)))
+        self.last: tuple[Endpoint, Endpoint] | None = None
+        """The two that were compared in the last choice, where two were."""
+
+    def choose(self, now: float, hash_key: int) -> Endpoint:
+        return self.weighted[(self.random.u32() * len(self.weighted)) >> 32]
+
+
+class TwoChoices(Chooser):
+    """Power of two choices (Mitzenmacher): two at random, the cheaper by peak-EWMA × outstanding."""
+
+    def choose(self, now: float, hash_key: int) -> Endpoint:
+        endpoints = self.endpoints
+        count = len(endpoints)
+        if count == 1:
+            return endpoints[0]
+        number = self.random.u32()
+        first = (number & 0xFFFF) * count >> 16
+        second = (number >> 16) * (count - 1) >> 16
+        if second >= first:
+            second += 1
+        a = endpoints[first]
+        b = endpoints[second]
+        self.last = (a, b)
+        return a if self.cost(a, now) <= self.cost(b, now) else b
+
+    def cost(self, endpoint: Endpoint, now: float) -> float:
+        return endpoint.cost(now)
+
+
+class LeastRequest(TwoChoices):
+    """Two at random, the one with fewer requests outstanding for its weight."""
+
+    def cost(self, endpoint: Endpoint, now: float) -> float:
+        return (endpoint.in_flight + 1) / endpoint.weight
+
+
+class RoundRobin(Chooser):
+    """In turn; weights are spread smoothly over the turn (nginx's smooth weighted round robin, laid out once)."""
+
+    def __init__(self, endpoints: list[Endpoint], random: Random) -> None:
+        super().__init__(endpoints, random)
+        self._turn = endpoints if self.weighted is endpoints else _smooth(endpoints)
+        self._next = random.u32() % len(self._turn) if self._turn else 0
+
+    def choose(self, now: float, hash_key: int) -> Endpoint:
+        index = self._next
+        self._next = index + 1 if index + 1 < len(self._turn) else 0
+        return self._turn[index]
+
+
+def _smooth(endpoints: list[Endpoint]) -> list[Endpoint]:
+    total = sum(endpoint.weight for endpoint in endpoints)
+    scale = min(1.0, 4096.0 / total)
+    weights = [max(1, round(endpoint.weight * scale)) for endpoint in endpoints]
+    total = sum(weights)
+    current = [0] * len(endpoints)
+    turn: list[Endpoint] = []
+    for _ in range(total):
+        best = 0
+        for index, weight in enumerate(weights):
+            current[index] += weight
+            if current[index] > current[best]:
+                best = index
+        current[best] -= total
+        turn.append(endpoints[best])
+    return turn
+
+
+class RingHash(Chooser):
+    """Consistent hashing (Karger): an endpoint that leaves gives its keys to its neighbours and moves no others."""
+
+    def __init__(self, endpoints: list[Endpoint], random: Random) -> None:
+        super().__init__(endpoints, random)
+        points: list[tuple[int, int]] = []
+        for index, endpoint in enumerate(endpoints):
+            for replica in range(min(VNODES * endpoint.weight, VNODES * 64)):
+                points.append((hash_of(b"%s/%d" % (endpoint.address.encode("latin-1"), replica)), index))
+        points.sort()
+        self._points = [point for point, _ in points]
+        self._owners = [endpoints[index] for _, index in points]
+
+    def choose(self, now: float, hash_key: int) -> Endpoint:
+        if hash_key < 0:
+            return self.weighted[(self.random.u32() * len(self.weighted)) >> 32]
+        index = bisect_left(self._points, hash_key)
+        return self._owners[index if index < len(self._owners) else 0]
+
+
+class Maglev(Chooser):
+    """Maglev hashing (Eisenbud et al., NSDI 2016): a table, one look-up, near-even shares."""
+
+    def __init__(self, endpoints: list[Endpoint], random: Random) -> None:
+        super().__init__(endpoints, random)
+        size = MAGLEV_SIZE if len(endpoints) < 20 else MAGLEV_SIZE_LARGE
+        self._size = size
+        self._table = [endpoints[index] for index in _maglev_table(endpoints, size)]
+
+    def choose(self, now: float, hash_key: int) -> Endpoint:
+        if hash_key < 0:
+            return self.weighted[(self.random.u32() * len(self.weighted)) >> 32]
+        return self._table[hash_key % self._size]
+
+
+def _maglev_table(endpoints: list[Endpoint], size: int) -> list[int]:
+    offsets: list[int] = []
+    skips: list[int] = []
+    for endpoint in endpoints:
+        name = endpoint.address.encode("latin-1")
+        offsets.append(hash_of(name + b"/offset") % size)
+        skips.append(hash_of(name + b"/skip") % (size - 1) + 1)
+    most = max(endpoint.weight for endpoint in endpoints)
+    due = [0.0] * len(endpoints)
+    table = [-1] * size
+    filled = 0
+    while True:
+        for index, endpoint in enumerate(endpoints):
+            due[index] += endpoint.weight / most
+            if due[index] < 1.0:
+                continue
+            due[index] -= 1.0
+            slot = offsets[index]
+            while table[slot] >= 0:
+                slot = (slot + skips[index]) % size
+            table[slot] = index
+            offsets[index] = (slot + skips[index]) % size
+            filled += 1
+            if filled == size:
+                return table
+
+
+def make_chooser(policy: str, endpoints: list[Endpoint], random: Random) -> Chooser:
+    """The chooser of a policy by its name in the configuration."""
+    if policy == "round_robin":
+        return RoundRobin(endpoints, random)
+    if policy == "least_request":
+        return LeastRequest(endpoints, random)
+    if policy == "random":
+        return Chooser(endpoints, random)
+    if policy == "ring_hash":
+        return RingHash(endpoints, random)
+    if policy == "maglev":
+        return Maglev(endpoints, random)
+    return TwoChoices(endpoints, random)

@@ -1,0 +1,63 @@
+"""Adaptive concurrency limit: a gradient of the shortest latency over the present one.
+
+After Netflix's concurrency-limits (Gradient2) and Envoy's adaptive concurrency filter: limit = limit × gradient + √limit, with
+gradient = clamp(tolerance × shortest / present, 0.5, 1). It grows while latency stays near its shortest and shrinks when
+requests queue, wherever they queue.
+"""
+
+from math import sqrt
+
+from agent.core.routing.config import Concurrency
+
+
+class AdaptiveLimit:
+    """How many requests may be under way, set anew each window."""
+
+    def __init__(self, config: Concurrency) -> None:
+        self.config = config
+        self.limit = float(config.limit_max if not config.enabled else max(config.limit_min, min(config.limit_max, 1024)))
+        self.shortest_s = 0.0
+        self._window_sum_s = 0.0
+        self._window_count = 0
+        self._window_most = 0
+        self._window_least_s = 0.0
+        self._next_at = 0.0
+        self._forget_at = 0.0
+
+    def bound(self, priority: int) -> float:
+        """Requests under way from which on this priority is shed: 0 to 5 have the whole limit, 9 has six tenths of it."""
+        return self.limit if priority <= 5 else self.limit * (1.0 - 0.1 * (priority - 5))
+
+    def record(self, latency_s: float, in_flight: int) -> None:
+        """A successful request took so long, with so many under way."""
+        self._window_sum_s += latency_s
+        self._window_count += 1
+        if in_flight > self._window_most:
+            self._window_most = in_flight
+        if self._window_least_s == 0.0 or latency_s < self._window_least_s:
+            self._window_least_s = latency_s
+
+    def tick(self, now: float) -> None:
+        """Set the limit anew when a window has passed."""
+        if now < self._next_at or not self.config.enabled:
+            return
+        config = self.config
+        self._next_at = now + config.window
+        if self._window_count < 10:
+            return
+        present = self._window_sum_s / self._window_count
+        if now >= self._forget_at:
+            self._forget_at = now + config.rtt_window
+            self.shortest_s = self._window_least_s
+        elif self._window_least_s < self.shortest_s:
+            self.shortest_s = self._window_least_s
+        gradient = config.tolerance * max(self.shortest_s, 0.0005) / max(present, 0.000001)
+        gradient = min(max(gradient, 0.5), 1.0)
+        # A limit that is not being used says nothing about whether it could be higher.
+        if gradient < 1.0 or self._window_most * 2 >= self.limit:
+            limit = self.limit * gradient + sqrt(self.limit)
+            self.limit = min(max(limit, float(config.limit_min)), float(config.limit_max))
+        self._window_sum_s = 0.0
+        self._window_count = 0
+        self._window_most = 0
+        self._window_least_s = 0.0

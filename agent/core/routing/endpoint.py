@@ -1,0 +1,186 @@
+"""One address of a service: how it does, and what it costs to choose it."""
+
+from math import exp
+from typing import Final
+
+from agent.core.routing.breaker import CircuitBreaker
+from agent.core.routing.config import Balance, Breaker, Outlier
+
+OK: Final = 0
+SERVER_ERROR: Final = 1
+"""500, 501, 505 and up."""
+GATEWAY_ERROR: Final = 2
+"""502, 503, 504, or a response that is no HTTP."""
+CONNECT_FAILURE: Final = 3
+RESET: Final = 4
+TIMEOUT: Final = 5
+OVERLOADED: Final = 6
+"""429."""
+CANCELLED: Final = 7
+"""The client left, or a twin was faster: says nothing about the endpoint."""
+LOCAL: Final = 8
+"""A limit of our own: never the endpoint's fault."""
+NAMES: Final = (
+    "ok",
+    "server-error",
+    "gateway-error",
+    "connect-failure",
+    "reset",
+    "timeout",
+    "overloaded",
+    "cancelled",
+    "local",
+)
+
+FAILURE_FACTOR: Final = 5.0
+"""A failure counts as taking this many times the endpoint's present latency…"""
+FAILURE_LEAST_S: Final = 0.5
+"""…and at least this long: an endpoint that fails fast must not look fast (linkerd2 issue 7282 met this loop)."""
+
+
+class EndpointSpec:
+    """An address as configuration or DNS gives it."""
+
+    __slots__ = ("host", "port", "weight", "zone")
+
+    def __init__(self, host: str, port: int, weight: int = 1, zone: str = "") -> None:
+        self.host = host
+        self.port = port
+        """0 for a Unix socket, whose path is `host`."""
+        self.weight = weight
+        self.zone = zone
+
+    @property
+    def address(self) -> str:
+        """``host:port``, ``[v6]:port`` or ``unix:/path``."""
+        if self.port == 0:
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Board:
+    """What the endpoints of one cluster write on for it: whether it must look again before its next choice."""
+
+    def __init__(self) -> None:
+        self.dirty = True
+
+
+class Endpoint:
+    """State of one endpoint. `Cluster` decides by it; the data path tells it how requests went."""
+
+    def __init__(
+        self, spec: EndpointSpec, balance: Balance, breaker: Breaker, outlier: Outlier, board: Board, now: float
+    ) -> None:
+        self.address = spec.address
+        self.host = spec.host
+        self.port = spec.port
+        self.weight = spec.weight
+        self.zone = spec.zone
+        self.pool: object | None = None
+        """The data path's connections to it."""
+        self.in_flight = 0
+        self.ewma_s = balance.ewma_initial
+        self.ewma_at = now
+        self.decay_s = balance.ewma_decay if balance.ewma_decay > 0 else 0.001
+        self.breaker = CircuitBreaker(breaker)
+        self.healthy = True
+        """By active checks."""
+        self.ejected_until = 0.0
+        self.ejections = 0
+        """Ejections so far, forgotten one by one while it behaves."""
+        self.ejected_total = 0
+        self.busy_until = 0.0
+        """Retry-After of its last 429 or 503."""
+        self.ramp_from = 0.0
+        """When it came (back), for slow start; 0 when that is long past."""
+        self.requests = 0
+        self.failures = 0
+        self.consecutive_5xx = 0
+        self.consecutive_gateway = 0
+        self.window_requests = 0
+        self.window_failures = 0
+        self.window_latency_s = 0.0
+        self.ramp = 1.0
+        """Share of its weight that slow start gives it now."""
+        self.usable = True
+        """As of the cluster's last look."""
+        self._outlier = outlier
+        self._board = board
+
+    def begin(self, now: float) -> None:
+        """A request is on its way to it."""
+        self.in_flight += 1
+        self.requests += 1
+
+    def finish(self, now: float, latency_s: float, outcome: int, retry_after_s: float = 0.0) -> None:
+        """A request that `begin` announced is over. latency_s: to the response head, or to the failure."""
+        self.in_flight -= 1
+        breaker = self.breaker
+        if outcome == OK:
+            self.consecutive_5xx = 0
+            self.consecutive_gateway = 0
+            self.window_requests += 1
+            self.window_latency_s += latency_s
+            self._observe(now, latency_s)
+            if breaker.enabled and breaker.record(now, True, latency_s):
+                self._board.dirty = True
+            return
+        if outcome == CANCELLED or outcome == LOCAL:
+            if outcome == CANCELLED and latency_s > self.ewma_s:
+                self._observe(now, latency_s)  # it took at least that long
+            if breaker.probes_out:
+                breaker.release()
+                self._board.dirty = True
+            return
+        self._failed(now, latency_s, outcome, retry_after_s)
+
+    def _failed(self, now: float, latency_s: float, outcome: int, retry_after_s: float) -> None:
+        self._observe(now, max(latency_s, FAILURE_FACTOR * self.ewma_s, FAILURE_LEAST_S))
+        if retry_after_s > 0.0:
+            self.busy_until = max(self.busy_until, now + retry_after_s)
+            self._board.dirty = True
+        self.window_requests += 1
+        if outcome == OVERLOADED:
+            self.breaker.record(now, True, latency_s)  # it works, it has too much to do
+            return
+        self.failures += 1
+        self.window_failures += 1
+        self.consecutive_5xx += 1
+        self.consecutive_gateway = self.consecutive_gateway + 1 if outcome != SERVER_ERROR else 0
+        outlier = self._outlier
+        if outlier.enabled and (
+            0 < outlier.consecutive_5xx <= self.consecutive_5xx or 0 < outlier.consecutive_gateway <= self.consecutive_gateway
+        ):
+            self._board.dirty = True
+        if self.breaker.record(now, False, latency_s):
+            self._board.dirty = True
+
+    def _observe(self, now: float, latency_s: float) -> None:
+        """Peak-EWMA: up at once, down with time (Finagle; linkerd2-proxy)."""
+        if latency_s > self.ewma_s:
+            # Bounded: one failure after another must not raise it without end.
+            self.ewma_s = min(latency_s, 60.0)
+        else:
+            weight = exp((self.ewma_at - now) / self.decay_s) if now > self.ewma_at else 1.0
+            if weight > 0.95:
+                weight = 0.95  # at high rates time alone would let no sample count
+            self.ewma_s = self.ewma_s * weight + latency_s * (1.0 - weight)
+        self.ewma_at = now
+
+    def cost(self, now: float) -> float:
+        """Peak-EWMA × requests outstanding, by weight; what was slow and has not been asked since is forgotten in time."""
+        idle_s = now - self.ewma_at
+        ewma = self.ewma_s
+        if idle_s > self.decay_s:
+            ewma *= exp((self.decay_s - idle_s) / self.decay_s)
+        return (ewma + 0.0001) * (self.in_flight + 1) / (self.weight * self.ramp)
+
+
+def hash_of(value: bytes) -> int:
+    """A 64-bit hash that is the same in every process (FNV-1a with a final mix)."""
+    h = 0xCBF29CE484222325
+    for octet in value:
+        h = ((h ^ octet) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    h ^= h >> 33
+    h = (h * 0xFF51AFD7ED558CCD) & 0xFFFFFFFFFFFFFFFF
+    return h ^ (h >> 33)
