@@ -1,12 +1,13 @@
 """A stored response."""
 
+from agent.core.cache.eviction.base import Node
 from agent.core.http.fields import Field
 
 
-class Entry:
+class Entry(Node):
     """One stored response (RFC 9111 section 3), with everything about its use worked out once, when it was stored.
 
-    Times are seconds of the wall clock (`time.time`). An entry is never changed while it is being sent, except for the
+    Times are seconds of the wall clock (`time.time`); `size` is what it costs the process in bytes, set by the store. An entry is never changed while it is being sent, except for the
     slots of the eviction policy, `hits` and the memoised wire form; validation makes a new one that takes its place.
     """
 
@@ -15,7 +16,6 @@ class Entry:
         "body",
         "etag",
         "fields",
-        "freq",
         "fresh_until",
         "hits",
         "host",
@@ -24,10 +24,8 @@ class Entry:
         "length",
         "must_revalidate",
         "no_cache",
-        "queue",
         "reason",
         "service",
-        "size",
         "stale_if_error_until",
         "stale_while_revalidate_until",
         "status",
@@ -41,6 +39,7 @@ class Entry:
     )
 
     def __init__(self, key: bytes, service: str, host: bytes, target: bytes, status: int, reason: bytes) -> None:
+        super().__init__(hash(key), 0)
         self.key = key
         """Primary key: service, method class, host, target as the policy shapes them."""
         self.service = service
@@ -70,11 +69,7 @@ class Entry:
         self.etag = b""
         self.last_modified = b""
         self.tags: tuple[bytes, ...] = ()
-        self.size = 0
-        """Bytes that the entry costs the process, overhead included; set by the store."""
         self.hits = 0
-        self.freq = 0
-        self.queue = 0
         self.wire = b""
         """The whole response as last written, and the second of wall time it was written in (its Age)."""
         self.wire_second = 0

@@ -1,0 +1,305 @@
+"""The L1 store: entries by key and variant, within a number of bytes that the process really uses.
+
+Sizes count what CPython takes for an entry (objects, headers, index places), not only the body: `ENTRY_BYTES` and the rest
+were measured, and tests/unit/cache/test_store.py measures them again.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from agent.core.cache.entry import Entry
+from agent.core.cache.eviction import make_policy
+from agent.core.cache.eviction.base import Policy
+
+ENTRY_BYTES: Final = 1300
+"""An entry without its fields and body: the object, its key, strings, index places and slot."""
+FIELD_BYTES: Final = 60
+"""A field line beyond its own octets, on average: many are shared by all entries through the memo of lines."""
+PIECE_BYTES: Final = 45
+WIRE_BODY_MAX: Final = 4096
+"""Bodies up to this size are kept a second time, joined to their head (`Entry.wire`)."""
+VARIANTS_MAX: Final = 64
+"""Variants of one key; an origin that varies on more (a cookie, a user agent) is not worth the room."""
+TAGS_MAX: Final = 64
+
+
+def cost_bytes(entry: Entry) -> int:
+    """What an entry costs the process."""
+    head = 0
+    for field in entry.fields:
+        head += len(field.line) + FIELD_BYTES
+    size = ENTRY_BYTES + 2 * len(entry.key) + len(entry.target) + head + entry.length + PIECE_BYTES * len(entry.body)
+    if entry.length <= WIRE_BODY_MAX:
+        size += head + entry.length + 150
+    return size
+
+
+class Slot:
+    """All stored responses of one primary key."""
+
+    __slots__ = ("entry", "key", "variants", "vary")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.vary: tuple[bytes, ...] = ()
+        """What the latest response varies on."""
+        self.entry: Entry | None = None
+        """The response, where it does not vary."""
+        self.variants: dict[bytes, Entry] = {}
+
+
+class ServiceCacheStats:
+    """Counts of one service's part of the store."""
+
+    __slots__ = ("bytes", "entries", "evictions", "inserts", "purged", "rejected")
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.bytes = 0
+        self.inserts = 0
+        self.evictions = 0
+        self.purged = 0
+        self.rejected = 0
+
+
+class CacheStore:
+    """Bounded by bytes; which entry goes is the policy's choice."""
+
+    def __init__(self, size_bytes: int, policy: str = "s3fifo", object_bytes_max: int = 8 * 1024 * 1024) -> None:
+        self.size_bytes = size_bytes
+        self.object_bytes_max = min(object_bytes_max, size_bytes)
+        self.policy_name = policy
+        self.policy: Policy = make_policy(policy, size_bytes)
+        self.slots: dict[bytes, Slot] = {}
+        self.count = 0
+        self.by_service: dict[str, ServiceCacheStats] = {}
+        self._hosts: dict[bytes, dict[Entry, None]] = {}
+        self._tags: dict[bytes, dict[Entry, None]] = {}
+        self._sweep: list[bytes] = []
+
+    @property
+    def used_bytes(self) -> int:
+        return self.policy.used
+
+    # -- look-ups
+
+    def find(self, key: bytes) -> Slot | None:
+        return self.slots.get(key)
+
+    def on_hit(self, entry: Entry) -> None:
+        self.policy.hit(entry)
+
+    # -- changes
+
+    def put(self, entry: Entry) -> bool:
+        """Store an entry in place of the one with its key and variant. False where it is too large."""
+        stats = self._stats(entry.service)
+        entry.size = cost_bytes(entry)
+        slot = self.slots.get(entry.key)
+        if slot is not None:
+            old = slot.variants.get(entry.variant) if entry.vary else slot.entry
+            if old is not None:
+                self.remove(old)
+            if slot.vary != entry.vary:
+                self._drop_slot(slot)
+            elif len(slot.variants) >= VARIANTS_MAX:
+                self.remove(next(iter(slot.variants.values())))
+            slot = self.slots.get(entry.key)
+        if entry.length > self.object_bytes_max or entry.size > self.size_bytes:
+            stats.rejected += 1
+            return False
+        if slot is None:
+            slot = Slot(entry.key)
+            self.slots[entry.key] = slot
+        slot.vary = entry.vary
+        if entry.vary:
+            slot.variants[entry.variant] = entry
+        else:
+            slot.entry = entry
+        self._index(entry)
+        self.count += 1
+        stats.entries += 1
+        stats.bytes += entry.size
+        stats.inserts += 1
+        for gone in self.policy.insert(entry):
+            self._evicted(gone)
+        return entry.queue != 0
+
+    def _evicted(self, node: object) -> None:
+        assert isinstance(node, Entry)
+        self._unlink(node)
+        self._stats(node.service).evictions += 1
+
+    def remove(self, entry: Entry) -> bool:
+        """Take an entry out; False where it was not (or no longer) stored."""
+        if not entry.queue:
+            return False
+        self.policy.remove(entry)
+        self._unlink(entry)
+        return True
+
+    def _drop_slot(self, slot: Slot) -> None:
+        if slot.entry is not None:
+            self.remove(slot.entry)
+        for variant in list(slot.variants.values()):
+            self.remove(variant)
+
+    def _unlink(self, entry: Entry) -> None:
+        slot = self.slots.get(entry.key)
+        if slot is not None:
+            if slot.entry is entry:
+                slot.entry = None
+            elif slot.variants.get(entry.variant) is entry:
+                del slot.variants[entry.variant]
+            if slot.entry is None and not slot.variants:
+                del self.slots[entry.key]
+        self.count -= 1
+        stats = self._stats(entry.service)
+        stats.entries -= 1
+        stats.bytes -= entry.size
+        _drop(self._hosts, entry.host, entry)
+        for tag in entry.tags:
+            _drop(self._tags, tag, entry)
+
+    def _index(self, entry: Entry) -> None:
+        self._hosts.setdefault(entry.host, {})[entry] = None
+        for tag in entry.tags:
+            self._tags.setdefault(tag, {})[entry] = None
+
+    def _stats(self, service: str) -> ServiceCacheStats:
+        stats = self.by_service.get(service)
+        if stats is None:
+            stats = ServiceCacheStats()
+            self.by_service[service] = stats
+        return stats
+
+    def resize(self, size_bytes: int, object_bytes_max: int) -> None:
+        """Take other bounds; entries that no longer fit go at once."""
+        self.size_bytes = size_bytes
+        self.object_bytes_max = min(object_bytes_max, size_bytes)
+        for gone in self.policy.resize(size_bytes):
+            self._evicted(gone)
+
+    def sweep(self, now: float, budget: int = 200) -> int:
+        """Look at up to `budget` keys for entries that no request can use again, and drop them. Returns how many went."""
+        if not self._sweep:
+            self._sweep = list(self.slots)
+        dropped = 0
+        for _ in range(min(budget, len(self._sweep))):
+            slot = self.slots.get(self._sweep.pop())
+            if slot is None:
+                continue
+            for entry in [slot.entry, *slot.variants.values()]:
+                if entry is not None and _useless(entry, now):
+                    self.remove(entry)
+                    dropped += 1
+        return dropped
+
+    # -- purging
+
+    def purge(self, entries: Iterable[Entry], soft: bool) -> int:
+        """Remove entries, or (soft) make them stale, so that they are validated before their next use but can still stand in
+        for a failing upstream."""
+        count = 0
+        for entry in list(entries):
+            if soft:
+                entry.fresh_until = 0.0
+                entry.stale_while_revalidate_until = 0.0
+            else:
+                self.remove(entry)
+            self._stats(entry.service).purged += 1
+            count += 1
+        return count
+
+    def purge_url(self, host: bytes, target: bytes, soft: bool = False) -> int:
+        """Every stored response of one URL: host (and port) and target (path and query)."""
+        return self.purge([entry for entry in self._of_host(host) if entry.target == target], soft)
+
+    def purge_prefix(self, host: bytes, prefix: bytes, soft: bool = False) -> int:
+        return self.purge([entry for entry in self._of_host(host) if entry.target.startswith(prefix)], soft)
+
+    def purge_host(self, host: bytes, soft: bool = False) -> int:
+        return self.purge(self._of_host(host), soft)
+
+    def purge_tag(self, tag: bytes, soft: bool = False) -> int:
+        return self.purge(list(self._tags.get(tag, ())), soft)
+
+    def purge_service(self, service: str, soft: bool = False) -> int:
+        return self.purge([entry for entry in self.entries() if entry.service == service], soft)
+
+    def purge_all(self, soft: bool = False) -> int:
+        return self.purge(list(self.entries()), soft)
+
+    def _of_host(self, host: bytes) -> list[Entry]:
+        return list(self._hosts.get(host.lower(), ()))
+
+    # -- for people
+
+    def entries(self) -> list[Entry]:
+        """Every entry, in no particular order."""
+        found: list[Entry] = []
+        for entries in self._hosts.values():
+            found.extend(entries)
+        return found
+
+    def listing(self, service: str = "", host: bytes = b"", prefix: bytes = b"", limit: int = 100) -> list[Entry]:
+        """Up to `limit` entries that match."""
+        found: list[Entry] = []
+        for entry in self._of_host(host) if host else self.entries():
+            if (not service or entry.service == service) and entry.target.startswith(prefix):
+                found.append(entry)
+                if len(found) >= limit:
+                    break
+        return found
+
+    def stats(self) -> dict[str, Any]:
+        """Totals and counts by service."""
+        services = {}
+        for name, stats in sorted(self.by_service.items()):
+            services[name] = {
+                "entries": stats.entries,
+                "bytes": stats.bytes,
+                "inserts": stats.inserts,
+                "evictions": stats.evictions,
+                "purged": stats.purged,
+                "rejected": stats.rejected,
+            }
+        return {
+            "policy": self.policy_name,
+            "size_bytes": self.size_bytes,
+            "used_bytes": self.used_bytes,
+            "entries": self.count,
+            "services": services,
+        }
+
+
+def _drop(index: dict[bytes, dict[Entry, None]], key: bytes, entry: Entry) -> None:
+    entries = index.get(key)
+    if entries is not None:
+        entries.pop(entry, None)
+        if not entries:
+            del index[key]
+
+
+def _useless(entry: Entry, now: float) -> bool:
+    """Stale past every window and not to be validated."""
+    return (
+        not entry.etag
+        and not entry.last_modified
+        and now > entry.fresh_until
+        and now > entry.stale_while_revalidate_until
+        and now > entry.stale_if_error_until
+    )
+
+
+_WORDS = re.compile(rb"[^\s]+")
+
+
+def tags_of(name: str, value: bytes) -> list[bytes]:
+    """The tags in one field: ``Cache-Tag`` splits at commas, any other at white space."""
+    if name.lower() == "cache-tag":
+        words = [word.strip() for word in value.split(b",")]
+    else:
+        words = _WORDS.findall(value)
+    return [word for word in words if word][:TAGS_MAX]
