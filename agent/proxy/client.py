@@ -161,6 +161,8 @@ class ClientConnection(Downstream):
             data = self.buffer
             self.buffer = b""
         self.parsing = False
+        if self.state == IDLE:
+            self._limit(self.path.client_timeouts.keep_alive)
 
     def _hit(self, head: RequestHead, plan: Plan, started: float) -> bool:
         """Answer a plain request from a fresh stored response, if there is one (RFC 9111 section 4)."""
@@ -257,9 +259,9 @@ class ClientConnection(Downstream):
             pieces = self._body_pieces(rest)
             if self.exchange is not exchange:
                 return self.exchange is None and self.state == IDLE
-            early = b"".join(pieces) if pieces is not None else b""
-            pipeline.run_with_body(exchange, early, self.body_complete)
-        else:
+            for piece in pieces or []:
+                exchange.on_request_body(piece)
+        if not exchange.over:
             pipeline.run(exchange)
         if self.exchange is exchange:
             if not self.body_complete:
@@ -353,7 +355,7 @@ class ClientConnection(Downstream):
         if data:
             self.buffer = b""
             self._read(data)
-        if self.state == IDLE:
+        else:
             self._limit(self.path.client_timeouts.keep_alive)
 
     def request_body_paused(self, paused: bool) -> None:

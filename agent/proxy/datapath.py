@@ -98,6 +98,8 @@ class DataPath:
         self.passthrough: Any = None
         """Makes policies for destinations that no service claims (agent.app.wiring)."""
         self.draining = False
+        self.connections: set[Any] = set()
+        """Open client connections, for draining."""
         self.fills: dict[bytes, Any] = {}
         self.hit_for_pass: dict[bytes, float] = {}
         self.in_flight = 0

@@ -6,11 +6,13 @@ from typing import Any, Final
 from agent.core.cache.entry import Entry
 from agent.core.http import fields as f
 from agent.core.http.body import LAST_CHUNK, encode_chunk
+from agent.core.http.edits import HeaderEdits
 from agent.core.http.fields import Field
 from agent.core.http.forwarding import FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, forward_response_head
 from agent.core.http.head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from agent.proxy import counters, flags, rescue
 from agent.proxy.datapath import RoutePolicy
+from agent.proxy.effects import after_response
 from agent.proxy.forward import Forward
 from agent.proxy.gate import Gate, Plan
 from agent.proxy.sink import Failure, ResponseSink
@@ -101,6 +103,13 @@ class Exchange(ResponseSink):
         """Target and authority for the upstream, where a rule changed them."""
         self.chosen_service = ""
         """The service that a plugin chose."""
+        self.held_body: list[bytes] = []
+        """The request's body as far as it came before there was anywhere to send it."""
+        self.body_bytes = 0
+        self.body_bytes_max = 0
+        self.removed_request_fields: frozenset[bytes] = frozenset()
+        self.cache_suffix = b""
+        """What a plugin adds to the cache key."""
         self.deadline = 0.0
         """Loop time by which the client wants its answer."""
         self.priority = 5
@@ -109,13 +118,30 @@ class Exchange(ResponseSink):
     # -- the request's body, from the client
 
     def on_request_body(self, piece: bytes) -> None:
+        self.body_bytes += len(piece)
+        if self.body_bytes_max and self.body_bytes > self.body_bytes_max:
+            self.cancel_upstream()
+            self.fail(Failure(413, flags.BODY_TOO_LARGE, f"body of more than {self.body_bytes_max} octets"))
+            return
         forward = self.forward
-        if forward is not None and not forward.write_body(piece):
+        if forward is None:
+            self.held_body.append(piece)
+            if self.body_bytes > self.path.http.buffer_bytes_max:
+                self.connection.request_body_paused(True)
+        elif not forward.write_body(piece):
             self.connection.request_body_paused(True)
 
     def on_request_end(self) -> None:
         if self.forward is not None:
             self.forward.end_body()
+
+    def hand_over_body(self, forward: Forward) -> None:
+        """Give a new `Forward` what has come of the body while there was none."""
+        for piece in self.held_body:
+            forward.write_body(piece)
+        self.held_body = []
+        if self.connection.body_complete:
+            forward.body_done = True
 
     def on_request_writable(self) -> None:
         self.connection.request_body_paused(False)
@@ -138,6 +164,8 @@ class Exchange(ResponseSink):
         if head.status == 101:
             self._switch_protocols(head)
             return
+        if self.policy is not None:
+            after_response(self.path, self.policy, self.head, head)
         self.send_response(head)
 
     def on_body(self, piece: bytes) -> None:
@@ -204,6 +232,8 @@ class Exchange(ResponseSink):
         self.settle_keep()
         target = self.plan.target
         edits = target.response_edits if target is not None else None
+        if self.path.plugins.response_hooks:
+            edits = self.plugin_edits(edits, head)
         self.pending = forward_response_head(
             head,
             self.path.headers,
@@ -215,6 +245,19 @@ class Exchange(ResponseSink):
             self.path.date(self.path.wall()),
         )
         self.answered = True
+
+    def plugin_edits(self, edits: HeaderEdits | None, head: ResponseHead | None) -> HeaderEdits | None:
+        """The route's edits with what plugins change of this response."""
+        target = self.plan.target
+        service = self.policy.cluster.name if self.policy is not None else ""
+        route = target.route if target is not None else ""
+        fields, dropped = self.path.plugins.on_response(self.head, self.connection.client, service, route, self.status, head)
+        if not fields and not dropped:
+            return edits
+        own = HeaderEdits({}, {}, ())
+        own.set_fields = fields
+        own.dropped = dropped
+        return edits.then(own) if edits is not None else own
 
     def settle_keep(self) -> None:
         """Decide whether the connection outlives this response, before its head says so."""
@@ -303,9 +346,7 @@ class Exchange(ResponseSink):
         self.status = status
         self.flag = flag
         self.settle_keep()
-        wire = rescue.plain(
-            status, fields, body, self.path.date(self.path.wall()), self.keep, self.head.method != b"HEAD"
-        )
+        wire = rescue.plain(status, fields, body, self.path.date(self.path.wall()), self.keep, self.head.method != b"HEAD")
         self.bytes_out = len(body)
         self.answered = True
         self.connection.transport.write(wire)

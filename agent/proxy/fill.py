@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
-from agent.core.cache.storage import decide_storage, make_entry
 from agent.core.cache.rules import may_serve_stale_on_error
+from agent.core.cache.storage import Storage, decide_storage, make_entry
 from agent.core.cache.validation import merge_304
 from agent.core.cache.vary import variant_of
 from agent.core.http.fields import Field
@@ -73,7 +73,9 @@ class ReleaseGate:
 class Fill(Source):
     """A response on its way into the cache."""
 
-    def __init__(self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
+    def __init__(
+        self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy
+    ) -> None:
         self.path = path
         self.leaver = leaver
         self.flight = flight
@@ -175,13 +177,15 @@ class Fill(Source):
                 return
         policy = self.policy
         decision = decide_storage(self.head, head, policy.cache, now)
-        if decision.store and self._plugins_veto():
-            decision = None
+        plugins = self.path.plugins
+        if decision.store and plugins.store_hooks and decision.lifetime is not None:
+            if not plugins.may_store(
+                policy.cluster.name, self.head.authority, self.head.target, head.status, decision.lifetime.seconds
+            ):
+                decision = Storage(False, "plugin", "configuration plugins")
         self._note(decision)
-        if decision is not None and decision.store:
-            entry = make_entry(
-                self.key, policy.cluster.name, self.head, head, policy.cache, self.requested_at, now, decision
-            )
+        if decision.store:
+            entry = make_entry(self.key, policy.cluster.name, self.head, head, policy.cache, self.requested_at, now, decision)
             self.entry = entry
             self.length = head.content_length if head.body == LENGTH else 0 if head.body == NO_BODY else -1
             if self.length > self.path.store.object_bytes_max:
@@ -191,13 +195,12 @@ class Fill(Source):
             return
         self._pass_on(head, stale, now)
 
-    def _plugins_veto(self) -> bool:
-        return False
-
-    def _note(self, decision: Any) -> None:
+    def _note(self, decision: Storage) -> None:
         leader = self.leader
-        if leader is not None and leader.trace is not None and decision is not None:
-            leader.trace.append({"step": "storage", "store": decision.store, "rule": decision.rule, "section": decision.section})
+        if leader is not None and leader.trace is not None:
+            leader.trace.append(
+                {"step": "storage", "store": decision.store, "rule": decision.rule, "section": decision.section}
+            )
 
     def _on_validated(self, stale: Entry, head: ResponseHead, now: float) -> None:
         merged = merge_304(stale, head, self.head, self.policy.cache, self.requested_at, now)
@@ -425,5 +428,3 @@ class Fill(Source):
         if forward is not None:
             self.forward = None
             forward.cancel()
-
-

@@ -60,7 +60,9 @@ class Lookup(Leaver):
             self._note(exchange, "lookup", found=False, verdict="nothing stored", section="RFC 9111 4")
         if head.flags & f.CACHE_CONTROL and only_if_cached(head):
             exchange.cache_status = cache_status.not_forwarded(b"only-if-cached")
-            exchange.fail(Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)"))
+            exchange.fail(
+                Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)")
+            )
             return
         self._to_upstream(exchange, policy, flight, stale, fwd, now)
 
@@ -154,4 +156,6 @@ def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
     forward.priority = exchange.priority
     forward.hash_key = exchange.hash_key
     exchange.forward = forward
+    if head.has_body:
+        exchange.hand_over_body(forward)
     forward.start()

@@ -14,11 +14,13 @@ from agent.core.http.head import RequestHead, read_port
 from agent.core.routing.deadline import deadline_of
 from agent.core.routing.endpoint import hash_of
 from agent.core.routing.table import RouteTarget
+from agent.hooks import Answer, RequestChanges, RequestView
 from agent.proxy import counters, flags
 from agent.proxy.datapath import RoutePolicy
 from agent.proxy.exchange import Downstream, Exchange
 from agent.proxy.gate import TRANSPARENT, Gate, Plan
 from agent.proxy.lookup import Lookup, start_forward
+from agent.proxy.plugins import RequiredPluginFault
 from agent.proxy.sink import Failure
 
 LOOP_MAX: Final = 8
@@ -116,15 +118,15 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
         start_forward(exchange, policy, [], False)
         return
     plan = exchange.plan
-    if plan.cacheable and plan.policy is policy:
+    if plan.cacheable and plan.policy is policy and not exchange.cache_suffix:
         _LOOKUP.run(exchange, policy)
         return
     if policy.cache.enabled:
-        if not plan.key and not head.has_body and may_lookup(head, policy.cache):
-            # A split or a plugin chose the service, so the plan could not say more than the head: it is for this one.
+        if not head.has_body and may_lookup(head, policy.cache):
+            # A split or a plugin chose the service or the key, so that the plan of the head does not hold: one of its own.
             lone = Plan(target, policy)
             lone.cacheable = True
-            lone.key = primary_key(policy.cluster.name, head, policy.cache)
+            lone.key = primary_key(policy.cluster.name, head, policy.cache) + exchange.cache_suffix
             exchange.plan = lone
             _LOOKUP.run(exchange, policy)
             return
@@ -135,7 +137,45 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
 
 def _plugins_answered(exchange: Exchange) -> bool:
     plugins = exchange.path.plugins
-    return bool(plugins.request_hooks) and plugins.on_request(exchange)
+    if not plugins.request_hooks and not plugins.route_hooks:
+        return False
+    target = exchange.plan.target
+    service = target.service if target is not None else ""
+    view = RequestView(exchange.head, exchange.connection.client, service, target.route if target is not None else "")
+    try:
+        result = plugins.on_request(view) if plugins.request_hooks else None
+        if plugins.route_hooks:
+            exchange.chosen_service = plugins.on_route(view)
+    except RequiredPluginFault as fault:
+        exchange.fail(Failure(500, flags.PLUGIN, str(fault)))
+        return True
+    if isinstance(result, Answer):
+        fields = [(field.line.partition(b":")[0], field.value) for field in plugins.fields_of(None, result.headers)]
+        exchange.detail = result.reason
+        exchange.answer(result.status, fields, result.body, flags.PLUGIN)
+        return True
+    if result is not None:
+        _apply_changes(exchange, result)
+    return exchange.over
+
+
+def _apply_changes(exchange: Exchange, changes: list[RequestChanges]) -> None:
+    plugins = exchange.path.plugins
+    removed: set[bytes] = set()
+    for change in changes:
+        exchange.extra_request_fields.extend(plugins.fields_of(None, change.set_headers))
+        removed.update(name.lower().encode("latin-1", "replace") for name in change.remove_headers)
+        if change.service:
+            exchange.chosen_service = change.service
+        if change.cache_key:
+            exchange.cache_suffix += b"\x00" + change.cache_key.encode("utf-8")
+        if change.body_bytes_max:
+            exchange.body_bytes_max = change.body_bytes_max
+    exchange.removed_request_fields = frozenset(removed)
+    limit = exchange.body_bytes_max
+    if limit and exchange.head.content_length > limit:
+        reason = f"body of {exchange.head.content_length} octets; a plugin allows {limit}"
+        exchange.fail(Failure(413, flags.BODY_TOO_LARGE, reason))
 
 
 def _no_route(exchange: Exchange) -> bool:
@@ -147,9 +187,7 @@ def _no_route(exchange: Exchange) -> bool:
     if not exchange.over:
         head = exchange.head
         shown = head.authority.decode("latin-1") or "(none)"
-        exchange.fail(
-            Failure(404, flags.NO_ROUTE, f"no service claims host {shown} with path {head.path.decode('latin-1')}")
-        )
+        exchange.fail(Failure(404, flags.NO_ROUTE, f"no service claims host {shown} with path {head.path.decode('latin-1')}"))
     return True
 
 
@@ -278,8 +316,6 @@ def cookie_value(head: RequestHead, name: bytes) -> bytes | None:
             if key == name:
                 return value
     return None
-
-
 
 
 def note(exchange: Exchange, **details: Any) -> None:

@@ -8,8 +8,8 @@ from agent.core.cache.freshness import age_seconds
 from agent.core.cache.ranges import UNSATISFIABLE, range_of
 from agent.core.cache.validation import conditional, not_modified_fields
 from agent.core.http import fields as f
+from agent.core.http.edits import HeaderEdits
 from agent.core.http.fields import Field
-from agent.core.routing.table import RouteTarget
 from agent.proxy.datapath import DataPath
 from agent.proxy.exchange import Exchange
 
@@ -36,15 +36,16 @@ def serve_entry(exchange: Exchange, entry: Entry, now: float, status_value: byte
     exchange.entry = entry
     exchange.cache_status = status_value
     exchange.settle_keep()
-    target = exchange.plan.target
+    exchange.status = entry.status
+    edits = _edits(exchange)
     verdict = conditional(entry, head) if head.flags & f.CONDITIONAL else 0
     if verdict == 304:
-        raw = _head(path, entry, now, status_value, target, -1, exchange.keep, 304, not_modified_fields(entry))
+        raw = _head(path, entry, now, status_value, edits, -1, exchange.keep, 304, not_modified_fields(entry))
         exchange.send_raw_head(_finished(exchange, raw), 304, True)
         exchange.send_end([])
         return
     if verdict == 412:
-        raw = _head(path, entry, now, status_value, target, 0, exchange.keep, 412, [])
+        raw = _head(path, entry, now, status_value, edits, 0, exchange.keep, 412, [])
         exchange.send_raw_head(_finished(exchange, raw), 412, True)
         exchange.send_end([])
         return
@@ -62,7 +63,7 @@ def serve_entry(exchange: Exchange, entry: Entry, now: float, status_value: byte
             fields = [*fields, f.make_field(b"Content-Range", b"bytes %d-%d/%d" % (start, end, length))]
             body = [b"".join(body)[start : end + 1]]
             status, length = 206, end + 1 - start
-    raw = _head(path, entry, now, status_value, target, length, exchange.keep, status, fields)
+    raw = _head(path, entry, now, status_value, edits, length, exchange.keep, status, fields)
     exchange.send_raw_head(_finished(exchange, raw), status, head.method == b"HEAD")
     for piece in body:
         exchange.send_piece(piece)
@@ -83,11 +84,17 @@ def start_streaming(exchange: Exchange, entry: Entry, length: int, now: float, s
             exchange.chunked_out = True
         else:
             exchange.keep = False
-    raw = _head(exchange.path, entry, now, status_value, exchange.plan.target, length, exchange.keep)
+    raw = _head(exchange.path, entry, now, status_value, _edits(exchange), length, exchange.keep)
     if exchange.chunked_out:
         raw = raw[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
     exchange.send_raw_head(_finished(exchange, raw), entry.status, head.method == b"HEAD")
     return True
+
+
+def _edits(exchange: Exchange) -> HeaderEdits | None:
+    target = exchange.plan.target
+    edits = target.response_edits if target is not None else None
+    return exchange.plugin_edits(edits, None) if exchange.path.plugins.response_hooks else edits
 
 
 def _finished(exchange: Exchange, raw: bytes) -> bytes:
@@ -103,7 +110,7 @@ def _head(
     entry: Entry,
     now: float,
     status_value: bytes,
-    target: RouteTarget | None,
+    edits: HeaderEdits | None,
     length: int,
     keep: bool,
     status: int = 0,
@@ -111,7 +118,6 @@ def _head(
 ) -> bytes:
     if fields is None:
         fields = entry.fields
-    edits = target.response_edits if target is not None else None
     if edits is not None:
         fields = edits.apply(fields)
     if status == 0 or status == entry.status:

@@ -323,5 +323,3 @@ class UpstreamConnection(Timed):
         self.close()
         if user is not None:
             user.on_broken(outcome.GATEWAY_ERROR, f"bad response from the upstream: {detail}")
-
-

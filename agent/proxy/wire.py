@@ -20,7 +20,12 @@ def upstream_wire(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
     path = exchange.path
     plan = exchange.plan
     target = plan.target
-    special = strip_conditionals or bool(exchange.extra_request_fields) or exchange.rewritten is not None
+    special = (
+        strip_conditionals
+        or bool(exchange.extra_request_fields)
+        or bool(exchange.removed_request_fields)
+        or exchange.rewritten is not None
+    )
     if special:
         prefix = _prefix(exchange, strip_conditionals)
     elif plan.prefix and plan.prefix_client == exchange.connection.client:
@@ -61,4 +66,5 @@ def _prefix(exchange: Exchange, strip_conditionals: bool) -> bytes:
         edits,
         exchange.extra_request_fields,
         strip_conditionals,
+        exchange.removed_request_fields,
     )

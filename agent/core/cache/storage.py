@@ -17,9 +17,7 @@ UNDERSTOOD: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404,
 """Status codes whose caching this cache knows all about (must-understand, RFC 9111 section 5.2.2.3)."""
 _NEVER: Final = frozenset({206, 304})
 
-_DROPPED: Final = (
-    f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.AGE | f.VIA | f.CACHE_STATUS | f.TRAILER
-)
+_DROPPED: Final = f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.AGE | f.VIA | f.CACHE_STATUS | f.TRAILER
 
 
 class Storage:

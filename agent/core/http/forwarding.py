@@ -16,7 +16,10 @@ FRAME_CHUNKED: Final = 2
 FRAME_CLOSE: Final = 3
 
 _CRLF: Final = b"\r\n"
-_CONDITIONALS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"})
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+_CONDITIONALS: Final = frozenset(
+    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
+)
 
 _REQUEST_DROPS: Final = (
     f.HOST | f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
@@ -35,19 +38,22 @@ def request_prefix(
     edits: HeaderEdits | None,
     extra: list[Field],
     strip_conditionals: bool,
+    removed: frozenset[bytes] = _NO_OPTIONS,
 ) -> bytes:
     """Request line and fields for the upstream, each ending in CRLF, without the empty line: the caller adds what differs
     from request to request.
 
     target, authority: after any rewrite; client: its address, empty where unknown; extra: fields of plugins, which take the
-    place of the client's of the same name; strip_conditionals: leave out If-* and Range (the agent validates for itself).
+    place of the client's of the same name, as `removed` ones are left out; strip_conditionals: leave out If-* and Range (the agent validates for itself).
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + authority]
     fields = head.fields
     if edits is not None:
         fields = edits.apply(fields)
     named = head.connection_options() if head.flags & f.CONNECTION or head.flags & f.HOP else _NO_OPTIONS
-    replaced = frozenset([field.name for field in extra]) if extra else _NO_OPTIONS
+    replaced = removed
+    if extra:
+        replaced = replaced | frozenset([field.name for field in extra])
     for field in fields:
         if field.flags & _REQUEST_DROPS and not _kept_in_request(field, policy):
             continue
@@ -74,9 +80,6 @@ def request_prefix(
     _forwarded(lines, head, policy, client)
     lines.append(b"")
     return _CRLF.join(lines)
-
-
-_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 
 
 def _kept_in_request(field: Field, policy: HeaderPolicy) -> bool:

@@ -14,7 +14,7 @@ from agent.core.cache.config import CachePolicy
 from agent.core.http.edits import HeaderEdits
 from agent.core.http.errors import BadMessage
 from agent.core.http.head import RequestHead
-from agent.core.routing.config import Hedge, HeaderRules, Redirect, Retries, Route, Service, Timeouts
+from agent.core.routing.config import HeaderRules, Hedge, Redirect, Retries, Route, Service, Timeouts
 from agent.core.routing.fault import FaultRule
 from agent.core.routing.match import Matcher, host_of
 from agent.core.routing.ratelimit import Limiter
@@ -197,7 +197,10 @@ def conflicts(services: Mapping[str, Service], at: str = "services") -> list[tup
             kind = service.balance.hash_on.partition(":")[0]
             if kind not in ("header", "cookie", "path", "client"):
                 found.append(
-                    (f"{path}.balance.hash_on", f"found {service.balance.hash_on!r}, expected header:NAME, cookie:NAME, path or client")
+                    (
+                        f"{path}.balance.hash_on",
+                        f"found {service.balance.hash_on!r}, expected header:NAME, cookie:NAME, path or client",
+                    )
                 )
         found.extend(_limit_conflicts(service.rate_limits, path))
         for rules, called in ((service.request_headers, "request_headers"), (service.response_headers, "response_headers")):

@@ -1,0 +1,35 @@
+"""What a response that passed by does to the store (RFC 9111 sections 4.3.5 and 4.4)."""
+
+from agent.core.cache.invalidation import invalidated_targets
+from agent.core.cache.rules import primary_key
+from agent.core.cache.validation import update_from_head
+from agent.core.cache.vary import variant_of
+from agent.core.http.head import RequestHead, ResponseHead
+from agent.proxy.datapath import DataPath, RoutePolicy
+
+
+def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead) -> None:
+    """To be called with every response head that did not come through a fill."""
+    if not policy.cache.enabled:
+        return
+    if head.method == b"HEAD":
+        _refresh(path, policy, head, response)
+        return
+    for host, target in invalidated_targets(head, response):
+        path.store.purge_url(host, target)
+
+
+def _refresh(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead) -> None:
+    slot = path.store.find(primary_key(policy.target.service, head, policy.cache))
+    if slot is None or response.status != 200:
+        return
+    entry = slot.variants.get(variant_of(slot.vary, head)) if slot.vary else slot.entry
+    if entry is None:
+        return
+    now = path.wall()
+    updated = update_from_head(entry, response, head, policy.cache, now, now)
+    if updated is None:
+        entry.fresh_until = min(entry.fresh_until, now)
+        entry.stale_while_revalidate_until = 0.0
+    else:
+        path.store.put(updated)
