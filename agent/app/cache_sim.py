@@ -151,9 +151,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_table(report: dict[str, Any], names: list[str]) -> None:
-    print(
-        f"{report['trace']}: {report['requests']:,} requests for {report['distinct']:,} keys; hit % (share of Belady, us a request)"
-    )
+    print(f"{report['trace']}: {report['requests']:,} requests for {report['distinct']:,} keys; hit % (share of Belady, us a request)")
     print(f"{'entries':>9} " + " ".join(f"{name:>24}" for name in names) + f" {'belady':>8}")
     for row in report["rows"]:
         cells = []

@@ -333,9 +333,7 @@ class Exchange(ResponseSink):
         self.settle_keep()
         if failure.status in (400, 408, 413, 414, 431, 501, 505):
             self.keep = False
-        wire = rescue.problem(
-            failure, self.path.agent_id, self.path.date(self.path.wall()), self.keep, self.head.method != b"HEAD"
-        )
+        wire = rescue.problem(failure, self.path.agent_id, self.path.date(self.path.wall()), self.keep, self.head.method != b"HEAD")
         self.answered = True
         self.connection.transport.write(wire)
         self.finish(self.keep)

@@ -73,9 +73,7 @@ class ReleaseGate:
 class Fill(Source):
     """A response on its way into the cache."""
 
-    def __init__(
-        self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy
-    ) -> None:
+    def __init__(self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
         self.path = path
         self.leaver = leaver
         self.flight = flight
@@ -179,9 +177,7 @@ class Fill(Source):
         decision = decide_storage(self.head, head, policy.cache, now)
         plugins = self.path.plugins
         if decision.store and plugins.store_hooks and decision.lifetime is not None:
-            if not plugins.may_store(
-                policy.cluster.name, self.head.authority, self.head.target, head.status, decision.lifetime.seconds
-            ):
+            if not plugins.may_store(policy.cluster.name, self.head.authority, self.head.target, head.status, decision.lifetime.seconds):
                 decision = Storage(False, "plugin", "configuration plugins")
         self._note(decision)
         if decision.store:
@@ -198,9 +194,7 @@ class Fill(Source):
     def _note(self, decision: Storage) -> None:
         leader = self.leader
         if leader is not None and leader.trace is not None:
-            leader.trace.append(
-                {"step": "storage", "store": decision.store, "rule": decision.rule, "section": decision.section}
-            )
+            leader.trace.append({"step": "storage", "store": decision.store, "rule": decision.rule, "section": decision.section})
 
     def _on_validated(self, stale: Entry, head: ResponseHead, now: float) -> None:
         merged = merge_304(stale, head, self.head, self.policy.cache, self.requested_at, now)

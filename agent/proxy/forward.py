@@ -125,9 +125,7 @@ class Attempt(Try):
 class Forward:
     """One request to one service."""
 
-    def __init__(
-        self, path: DataPath, policy: RoutePolicy, cluster: Cluster, sink: ResponseSink, head: RequestHead, wire: bytes
-    ) -> None:
+    def __init__(self, path: DataPath, policy: RoutePolicy, cluster: Cluster, sink: ResponseSink, head: RequestHead, wire: bytes) -> None:
         self.path = path
         self.policy = policy
         self.cluster = cluster
@@ -373,9 +371,7 @@ class Forward:
         if self.trace is not None:
             self._note("response", endpoint=self.upstream, status=status, latency_ms=round(latency * 1000, 3))
         if self.path.plugins.upstream_hooks:
-            self.path.plugins.upstream_result(
-                self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number
-            )
+            self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number)
         self.sink.on_response(head)
 
     def on_try_end(self, attempt: Attempt, trailers: list[Field]) -> None:
@@ -401,9 +397,7 @@ class Forward:
         if self.winner is not None:
             return
         if self.path.plugins.upstream_hooks:
-            self.path.plugins.upstream_result(
-                self.cluster.name, attempt.endpoint.address, code, now - attempt.started, attempt.number
-            )
+            self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, code, now - attempt.started, attempt.number)
         other = self.hedge if attempt is self.attempt else self.attempt
         if other is not None and not other.over:
             return  # its twin is still under way

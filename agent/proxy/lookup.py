@@ -60,15 +60,11 @@ class Lookup(Leaver):
             self._note(exchange, "lookup", found=False, verdict="nothing stored", section="RFC 9111 4")
         if head.flags & f.CACHE_CONTROL and only_if_cached(head):
             exchange.cache_status = cache_status.not_forwarded(b"only-if-cached")
-            exchange.fail(
-                Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)")
-            )
+            exchange.fail(Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)"))
             return
         self._to_upstream(exchange, policy, flight, stale, fwd, now)
 
-    def _to_upstream(
-        self, exchange: Exchange, policy: RoutePolicy, flight: bytes, stale: Entry | None, fwd: bytes, now: float
-    ) -> None:
+    def _to_upstream(self, exchange: Exchange, policy: RoutePolicy, flight: bytes, stale: Entry | None, fwd: bytes, now: float) -> None:
         path = exchange.path
         head = exchange.head
         if head.method != b"GET" or (head.flags & f.RANGE and stale is None):

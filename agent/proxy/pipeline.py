@@ -26,9 +26,7 @@ from agent.proxy.sink import Failure
 LOOP_MAX: Final = 8
 """A request that has passed this agent's pseudonym so often goes in circles."""
 
-_NOT_PLAIN: Final = (
-    f.CACHE_CONTROL | f.PRAGMA | f.RANGE | f.CONDITIONAL | f.WHY | f.EXPECT | f.HOP | f.CONTENT_LENGTH | f.TRANSFER_ENCODING
-)
+_NOT_PLAIN: Final = f.CACHE_CONTROL | f.PRAGMA | f.RANGE | f.CONDITIONAL | f.WHY | f.EXPECT | f.HOP | f.CONTENT_LENGTH | f.TRANSFER_ENCODING
 _LOOKUP: Final = Lookup()
 
 

@@ -21,10 +21,7 @@ def upstream_wire(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
     plan = exchange.plan
     target = plan.target
     special = (
-        strip_conditionals
-        or bool(exchange.extra_request_fields)
-        or bool(exchange.removed_request_fields)
-        or exchange.rewritten is not None
+        strip_conditionals or bool(exchange.extra_request_fields) or bool(exchange.removed_request_fields) or exchange.rewritten is not None
     )
     if special:
         prefix = _prefix(exchange, strip_conditionals)

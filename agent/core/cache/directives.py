@@ -7,9 +7,7 @@ DELTA_MAX: Final = 2_147_483_648
 """RFC 9111 section 1.2.2: a larger number of seconds counts as this one."""
 
 _DIRECTIVE = re.compile(rb'[ \t,]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^", \t;]*))?[ \t]*(?=,|$)')
-_TARGETED = re.compile(
-    rb'[ \t]*([a-z*][a-z0-9_\-.*]*)(?:=("(?:[^"\\]|\\.)*"|\?[01]|-?[0-9.]+|[^",;\s]+))?(?:[ \t]*;[^,]*)?[ \t]*(?:,|$)'
-)
+_TARGETED = re.compile(rb'[ \t]*([a-z*][a-z0-9_\-.*]*)(?:=("(?:[^"\\]|\\.)*"|\?[01]|-?[0-9.]+|[^",;\s]+))?(?:[ \t]*;[^,]*)?[ \t]*(?:,|$)')
 
 ABSENT: Final = -1
 INVALID: Final = -2

@@ -7,7 +7,8 @@ from agent.core.http.fields import Field
 class Entry(Node):
     """One stored response (RFC 9111 section 3), with everything about its use worked out once, when it was stored.
 
-    Times are seconds of the wall clock (`time.time`); `size` is what it costs the process in bytes, set by the store. An entry is never changed while it is being sent, except for the
+    Times are seconds of the wall clock (`time.time`); `size` is what it costs the process in bytes, set by the store. An
+    entry is never changed while it is being sent, except for the
     slots of the eviction policy, `hits` and the memoised wire form; validation makes a new one that takes its place.
     """
 

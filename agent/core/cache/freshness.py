@@ -29,9 +29,7 @@ class Lifetime:
         self.section = section
 
 
-def lifetime_of(
-    head: ResponseHead, directives: Directives, targeted: Directives | None, policy: CachePolicy, date: float
-) -> Lifetime:
+def lifetime_of(head: ResponseHead, directives: Directives, targeted: Directives | None, policy: CachePolicy, date: float) -> Lifetime:
     """The freshness lifetime of a response that a shared cache received. date: the origin's Date, or when it came."""
     for override in policy.ttl:
         if not override.status or head.status in override.status:

@@ -64,9 +64,7 @@ def _updated(
     named = response.connection_options() if response.flags & f.CONNECTION else frozenset()
     dropped = f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.VIA | f.CACHE_STATUS
     fresh = [
-        field
-        for field in response.fields
-        if field.name not in _KEPT_ON_UPDATE and not field.flags & dropped and field.name not in named
+        field for field in response.fields if field.name not in _KEPT_ON_UPDATE and not field.flags & dropped and field.name not in named
     ]
     names = {field.name for field in fresh}
     kept = [field for field in entry.fields if field.name not in names]

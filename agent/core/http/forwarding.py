@@ -17,16 +17,10 @@ FRAME_CLOSE: Final = 3
 
 _CRLF: Final = b"\r\n"
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
-_CONDITIONALS: Final = frozenset(
-    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
-)
+_CONDITIONALS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"})
 
-_REQUEST_DROPS: Final = (
-    f.HOST | f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
-)
-_RESPONSE_DROPS: Final = (
-    f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.VIA | f.CACHE_STATUS | f.SERVER | f.TRAILER
-)
+_REQUEST_DROPS: Final = f.HOST | f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
+_RESPONSE_DROPS: Final = f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.VIA | f.CACHE_STATUS | f.SERVER | f.TRAILER
 
 
 def request_prefix(
@@ -44,7 +38,8 @@ def request_prefix(
     from request to request.
 
     target, authority: after any rewrite; client: its address, empty where unknown; extra: fields of plugins, which take the
-    place of the client's of the same name, as `removed` ones are left out; strip_conditionals: leave out If-* and Range (the agent validates for itself).
+    place of the client's of the same name, as `removed` ones are left out;
+    strip_conditionals: leave out If-* and Range (the agent validates for itself).
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + authority]
     fields = head.fields

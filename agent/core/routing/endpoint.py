@@ -68,9 +68,7 @@ class Board:
 class Endpoint:
     """State of one endpoint. `Cluster` decides by it; the data path tells it how requests went."""
 
-    def __init__(
-        self, spec: EndpointSpec, balance: Balance, breaker: Breaker, outlier: Outlier, board: Board, now: float
-    ) -> None:
+    def __init__(self, spec: EndpointSpec, balance: Balance, breaker: Breaker, outlier: Outlier, board: Board, now: float) -> None:
         self.address = spec.address
         self.host = spec.host
         self.port = spec.port

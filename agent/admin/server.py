@@ -1,0 +1,231 @@
+"""HTTP for operators, on aiohttp and a port of its own. What it answers is in `agent/admin/openapi.py`."""
+
+import asyncio
+import gc
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from agent.admin.explain import explain_recent
+from agent.admin.metrics import render
+from agent.admin.openapi import DOCUMENT
+
+
+class AdminServer:
+    """Routes of the admin API over one agent."""
+
+    def __init__(self, agent: Any, reload: Callable[[str], dict[str, object]]) -> None:
+        self.agent = agent
+        self.address = ""
+        self.on_drain: Callable[[], None] = lambda: None
+        self._reload = reload
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: str) -> None:
+        app = web.Application(client_max_size=65_536)
+        get, post = app.router.add_get, app.router.add_post
+        get("/healthz", self.healthz)
+        get("/readyz", self.readyz)
+        get("/readyz/outbound", self.readyz_outbound)
+        get("/metrics", self.metrics)
+        get("/config", self.config)
+        get("/clusters", self.clusters)
+        get("/cache", self.cache)
+        post("/cache/purge", self.purge)
+        get("/routes", self.routes)
+        get("/why", self.why)
+        get("/status", self.status)
+        get("/plugins", self.plugins)
+        post("/reload", self.reload)
+        post("/drain", self.drain)
+        get("/debug/loop", self.debug_loop)
+        get("/openapi.json", self.openapi)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site: web.BaseSite
+        if address.startswith("unix:"):
+            site = web.UnixSite(self._runner, address[5:])
+        else:
+            host, _, port = address.rpartition(":")
+            site = web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=self.agent.settings.listen.reuse_port)
+        await site.start()
+        self.address = address if address.startswith("unix:") else "%s:%d" % self._runner.addresses[0][:2]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "id": self.agent.agent_id})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        return _readiness(self.agent.ready())
+
+    async def readyz_outbound(self, request: web.Request) -> web.Response:
+        return _readiness(self.agent.ready_outbound())
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        body, content_type = render(self.agent, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def config(self, request: web.Request) -> web.Response:
+        from agent.app.settings import redacted  # the running configuration is the app's to show
+
+        return web.json_response(redacted(self.agent.settings))
+
+    async def clusters(self, request: web.Request) -> web.Response:
+        now = self.agent.loop.time()
+        return web.json_response([cluster.snapshot(now) for _, cluster in sorted(self.agent.path.clusters.items())])
+
+    async def cache(self, request: web.Request) -> web.Response:
+        store = self.agent.path.store
+        answer = store.stats()
+        query = request.query
+        if "list" in query or "prefix" in query or "host" in query:
+            limit = min(int(query.get("limit", "100")), 10_000)
+            now = self.agent.path.wall()
+            found = store.listing(query.get("service", ""), query.get("host", "").encode(), query.get("prefix", "").encode(), limit)
+            answer["listing"] = [
+                {
+                    "service": entry.service,
+                    "host": entry.host.decode("latin-1"),
+                    "target": entry.target.decode("latin-1"),
+                    "status": entry.status,
+                    "bytes": entry.size,
+                    "hits": entry.hits,
+                    "ttl_s": round(entry.fresh_until - now, 1),
+                    "tags": [tag.decode("latin-1") for tag in entry.tags],
+                }
+                for entry in found
+            ]
+        return web.json_response(answer)
+
+    async def purge(self, request: web.Request) -> web.Response:
+        try:
+            wish = await request.json()
+            if not isinstance(wish, dict):
+                raise ValueError("found no object")
+        except (json.JSONDecodeError, ValueError) as error:
+            return _bad(f"the body is not a JSON object: {error}")
+        store = self.agent.path.store
+        soft = wish.get("soft") is True
+        kinds = [kind for kind in ("url", "prefix", "host", "tag", "service", "all") if kind in wish]
+        if len(kinds) != 1:
+            return _bad(f"found {kinds or 'none'}, expected one of url, prefix, host, tag, service, all (and soft)")
+        kind = kinds[0]
+        value = wish[kind]
+        if kind != "all" and not isinstance(value, str):
+            return _bad(f"{kind}: found {value!r}, expected text")
+        if kind in ("url", "prefix"):
+            parts = urlsplit(value)
+            if not parts.netloc:
+                return _bad(f"{kind}: found {value!r}, expected http://host/path")
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            purge = store.purge_url if kind == "url" else store.purge_prefix
+            count = purge(parts.netloc.lower().encode(), target.encode(), soft)
+        elif kind == "host":
+            count = store.purge_host(value.encode(), soft)
+        elif kind == "tag":
+            count = store.purge_tag(value.encode(), soft)
+        elif kind == "service":
+            count = store.purge_service(value, soft)
+        else:
+            count = store.purge_all(soft)
+        return web.json_response({"purged": count, "soft": soft})
+
+    async def routes(self, request: web.Request) -> web.Response:
+        rows = []
+        for name, service in self.agent.settings.services.items():
+            known = self.agent.path.table.services[name]
+            rows.append({"service": name, "hosts": list(service.hosts), "routes": [target.route for _, target in known.routes]})
+        return web.json_response(rows)
+
+    async def why(self, request: web.Request) -> web.Response:
+        found = explain_recent(self.agent, request.query.get("id", ""), request.query.get("target", ""))
+        if found is None:
+            return web.json_response({"error": "no recent request with that id or target is known"}, status=404)
+        return web.json_response(found)
+
+    async def status(self, request: web.Request) -> web.Response:
+        agent = self.agent
+        return web.json_response(
+            {
+                "id": agent.agent_id,
+                "uptime_s": round(agent.path.wall() - agent.started_at, 1),
+                "draining": agent.draining,
+                "in_flight": agent.path.in_flight,
+                "reload": agent.reload,
+                "services": {name: _totals(books) for name, books in sorted(agent.path.counters.items())},
+            }
+        )
+
+    async def plugins(self, request: web.Request) -> web.Response:
+        return web.json_response(self.agent.plugins.snapshot())
+
+    async def reload(self, request: web.Request) -> web.Response:
+        result = self._reload("POST /reload")
+        return web.json_response(result, status=200 if result["result"] in ("ok", "unchanged") else 409)
+
+    async def drain(self, request: web.Request) -> web.Response:
+        self.agent.loop.call_soon(self.on_drain)
+        return web.json_response({"status": "draining"}, status=202)
+
+    async def debug_loop(self, request: web.Request) -> web.Response:
+        agent = self.agent
+        return web.json_response(
+            {
+                "lag_s": agent.loop_lag_s,
+                "lag_max_s": agent.loop_lag_max_s,
+                "tasks": len(asyncio.all_tasks()),
+                "connections": len(agent.path.connections),
+                "timers": len(agent.path.wheel),
+                "gc": gc.get_count(),
+            }
+        )
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return web.json_response(DOCUMENT)
+
+
+def _readiness(state: tuple[bool, str]) -> web.Response:
+    ok, why = state
+    return web.json_response({"ready": ok, "reason": why}, status=200 if ok else 503)
+
+
+def _bad(message: str) -> web.Response:
+    return web.json_response({"error": message}, status=400)
+
+
+def _totals(books: Any) -> dict[str, Any]:
+    from agent.proxy.counters import CLASSES, LATENCY_BOUNDS_S, OUTCOMES
+
+    outcomes: dict[str, int] = {}
+    classes: dict[str, int] = {}
+    buckets = [0] * (len(LATENCY_BOUNDS_S) + 1)
+    for index, series in enumerate(books.table):
+        if series is not None and series.count:
+            outcomes[OUTCOMES[index // CLASSES]] = outcomes.get(OUTCOMES[index // CLASSES], 0) + series.count
+            classes[f"{index % CLASSES}xx"] = classes.get(f"{index % CLASSES}xx", 0) + series.count
+            for place, count in enumerate(series.buckets):
+                buckets[place] += count
+    total = sum(buckets)
+    quantiles = {}
+    for share in (0.5, 0.99):
+        seen = 0
+        for place, count in enumerate(buckets):
+            seen += count
+            if total and seen >= share * total:
+                quantiles[f"p{int(share * 100)}_ms_at_most"] = (LATENCY_BOUNDS_S[min(place, len(LATENCY_BOUNDS_S) - 1)]) * 1000
+                break
+    return {
+        "requests": total,
+        "in_flight": books.in_flight,
+        "outcomes": outcomes,
+        "classes": classes,
+        "flags": books.flags,
+        "retries": books.retries,
+        **quantiles,
+    }
