@@ -118,5 +118,5 @@ def render(agent: Any, accept: str) -> tuple[bytes, str]:
     registry = CollectorRegistry()
     registry.register(AgentCollector(agent))
     if "application/openmetrics-text" in accept:
-        return generate_openmetrics(registry), OPENMETRICS
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+        return generate_openmetrics(registry), OPENMETRICS  # type: ignore[no-untyped-call,unused-ignore]
+    return generate_latest(registry), CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call,unused-ignore]
