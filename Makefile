@@ -2,13 +2,42 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := pyproject.toml $(wildcard setup.py) $(shell find agent plugins -name '*.py' -o -name '*.json')
 
-.PHONY: up
-up: $(VENV)/.installed
+.PHONY: up test check static docs clean
+
+up: $(VENV)/.run ## set up and run the demo; ARGS="--for 10s" hands options on
 	$(BIN)/pilotfish demo $(ARGS)
 
-$(VENV)/.installed: pyproject.toml
+test: $(VENV)/.dev ## set up and run the whole suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: static ## lint, types, import contracts, quick tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not slow" tests/unit tests/property tests/architecture
+
+static: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## write the generated pages again
+	$(BIN)/python -m agent config schema > config/pilotfish.schema.json
+	$(BIN)/python -m agent config reference > docs/configuration.md
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet .
+	$(PIP) install --quiet --upgrade pip
+
+# Installed, not linked: what runs is what a user installs. A changed source is installed again.
+$(VENV)/.run: $(VENV)/bin/python $(SOURCES)
+	$(PIP) install --quiet .
 	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
+	$(PIP) install --quiet '.[dev]'
+	touch $@ $(VENV)/.run

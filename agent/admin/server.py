@@ -52,7 +52,7 @@ class AdminServer:
             host, _, port = address.rpartition(":")
             site = web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=self.agent.settings.listen.reuse_port)
         await site.start()
-        self.address = address if address.startswith("unix:") else "%s:%d" % self._runner.addresses[0][:2]
+        self.address = address if address.startswith("unix:") else "{}:{}".format(*self._runner.addresses[0][:2])
 
     async def stop(self) -> None:
         if self._runner is not None:

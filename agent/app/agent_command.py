@@ -58,7 +58,7 @@ async def _serve(path: Path, settings: "object", log: Logger) -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reloader.reload, "SIGHUP")
     reloader.watch()
-    log.info("ready", id=agent.agent_id, pid=os.getpid(), egress=str(settings.listen.egress), admin=admin.address)
+    log.info("ready", id=agent.agent_id, pid=os.getpid(), admin=admin.address, **agent.addresses)
     admin.on_drain = stop.set
     await stop.wait()
     await agent.drain()

@@ -1,6 +1,7 @@
 """One instance of the demo's application: a page, an API, an image of sorts; some instances are slow, one fails now and then."""
 
 import asyncio
+import contextlib
 import random
 import sys
 import time
@@ -46,7 +47,5 @@ async def _serve(name: str, delay_s: float, failing: float) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))
-    except KeyboardInterrupt:
-        pass

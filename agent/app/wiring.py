@@ -74,6 +74,7 @@ class Agent:
         self.path.seed(int.from_bytes(os.urandom(8), "big"))
         self.gates: list[Gate] = []
         self.listeners: list[Listener] = []
+        self.addresses: dict[str, list[str]] = {}
         self.draining = False
         self.drained = asyncio.Event()
         self.loop_lag_s = 0.0
@@ -100,6 +101,7 @@ class Agent:
         for listener in self.listeners:
             await listener.open(self.loop)
             own.add((listener.host, listener.port))
+            self.addresses.setdefault(KIND_NAMES[listener.gate.kind], []).append(listener.address())
         for gate in self.gates:
             gate.own_addresses = frozenset(own)
         self._tasks.append(self.loop.create_task(self._tick()))

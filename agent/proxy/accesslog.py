@@ -101,7 +101,7 @@ class AccessLogger:
                 if row is None:
                     return
                 if file is None:
-                    file = sys.stdout if self._path == "-" else open(self._path, "a", encoding="ascii")
+                    file = sys.stdout if self._path == "-" else open(self._path, "a", encoding="ascii")  # noqa: SIM115 - outlives the loop
                 file.write(json.dumps(row) + "\n")
                 if self._queue.empty():
                     file.flush()

@@ -50,6 +50,12 @@ class Listener:
     def _protocol(self) -> ClientConnection:
         return ClientConnection(self.gate)
 
+    def address(self) -> str:
+        """Where it listens, with the port that the kernel chose where the configuration said 0."""
+        if self.port == 0:
+            return f"unix:{self.host}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def close(self) -> None:
         """Accept no more; what is open goes on."""
         if self._server is not None:
