@@ -5,7 +5,6 @@ partial entry at their own pace. When the response turns out not to be for the c
 are let go a few at a time, so that what was one request does not become a thousand at once.
 """
 
-from collections import deque
 from typing import Any, Final
 
 from agent.core.cache import cache_status
@@ -20,6 +19,7 @@ from agent.proxy import counters
 from agent.proxy.datapath import DataPath, RoutePolicy
 from agent.proxy.exchange import Exchange, Source
 from agent.proxy.forward import Forward
+from agent.proxy.release import Leaver, ReleaseGate
 from agent.proxy.serve import serve_entry, start_streaming
 from agent.proxy.sink import Failure
 
@@ -28,8 +28,6 @@ STREAMING: Final = 1
 PASSING: Final = 2
 DONE: Final = 3
 
-RELEASED_AT_ONCE: Final = 16
-"""Waiters of a response that cannot be shared go to the upstream this many at a time."""
 HIT_FOR_PASS_S: Final = 10.0
 """How long a key whose response could not be stored is not collapsed."""
 HIT_FOR_PASS_MAX: Final = 10_000
@@ -37,43 +35,18 @@ JOIN_MAX: Final = 65_536
 """Bodies up to this size are kept as one piece."""
 
 
-class Leaver:
-    """Sends an exchange to the upstream on its own (implemented by the lookup, which a fill does not know)."""
-
-    def go_alone(self, exchange: Exchange) -> None:
-        raise NotImplementedError
+class Fetcher(Leaver):
+    """What a fill needs of the lookup, which it does not know."""
 
     def refetch(self, fill: "Fill") -> None:
         """Repeat a fill's request without the stored validators."""
         raise NotImplementedError
 
 
-class ReleaseGate:
-    """Lets waiters go a few at a time: the next when one before it is done."""
-
-    def __init__(self, leaver: Leaver, waiters: list[Exchange]) -> None:
-        self._leaver = leaver
-        self._waiting = deque(waiters)
-
-    def open(self) -> None:
-        for _ in range(min(RELEASED_AT_ONCE, len(self._waiting))):
-            self.released()
-
-    def released(self) -> None:
-        """One is done, or there is room: the next may go."""
-        while self._waiting:
-            exchange = self._waiting.popleft()
-            if not exchange.over:
-                exchange.source = None
-                exchange.next_waiter = self
-                self._leaver.go_alone(exchange)
-                return
-
-
 class Fill(Source):
     """A response on its way into the cache."""
 
-    def __init__(self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
+    def __init__(self, path: DataPath, leaver: Fetcher, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
         self.path = path
         self.leaver = leaver
         self.flight = flight

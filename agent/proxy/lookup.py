@@ -11,14 +11,14 @@ from agent.core.http.head import RequestHead
 from agent.proxy import counters, flags
 from agent.proxy.datapath import RoutePolicy
 from agent.proxy.exchange import Exchange
-from agent.proxy.fill import Fill, Leaver
+from agent.proxy.fill import Fetcher, Fill
 from agent.proxy.forward import Forward
 from agent.proxy.serve import serve_entry
 from agent.proxy.sink import Failure
 from agent.proxy.wire import upstream_wire
 
 
-class Lookup(Leaver):
+class Lookup(Fetcher):
     """Stateless but for its name: everything it needs hangs on the exchange."""
 
     def run(self, exchange: Exchange, policy: RoutePolicy) -> None:
@@ -120,7 +120,7 @@ class Lookup(Leaver):
         policy.counters.fills += 1
         self._fly(fill, exchange, policy, entry)
 
-    # -- Leaver
+    # -- Fetcher
 
     def go_alone(self, exchange: Exchange) -> None:
         policy = exchange.policy

@@ -5,7 +5,7 @@ from typing import Final
 from agent.core.cache.config import CachePolicy
 from agent.core.cache.directives import Directives, parse_cache_control, parse_targeted
 from agent.core.cache.entry import Entry
-from agent.core.cache.freshness import HEURISTIC_STATUSES, Lifetime, initial_age, lifetime_of, window
+from agent.core.cache.freshness import HEURISTIC_STATUSES, Lifetime, age_is_clear, initial_age, lifetime_of, window
 from agent.core.cache.store import tags_of
 from agent.core.cache.vary import variant_of, vary_names
 from agent.core.http import fields as f
@@ -133,6 +133,8 @@ def _set_times(
     fresh_until = entry.age_base + lifetime.seconds
     if lifetime.rule in ("ttl-override", "ttl-default", "negative-ttl"):
         fresh_until = received_at + lifetime.seconds  # the operator's time runs from when it came to us
+    elif not age_is_clear(response):
+        fresh_until = min(fresh_until, received_at)
     entry.fresh_until = fresh_until
     entry.no_cache = rules.no_cache
     # s-maxage means proxy-revalidate to a shared cache (RFC 9111 section 5.2.2.10).

@@ -12,7 +12,7 @@ from agent.core.http.fields import Field, make_field
 from agent.core.http.head import RequestHead, ResponseHead
 
 _KEPT_ON_UPDATE: Final = frozenset(
-    {b"content-encoding", b"content-type", b"content-range", b"content-length", b"etag", b"transfer-encoding"}
+    {b"content-encoding", b"content-md5", b"content-range", b"content-length", b"etag", b"transfer-encoding"}
 )
 """Fields that describe the stored octets, which a 304 does not bring: the stored ones stay (RFC 9111 section 3.2)."""
 

@@ -86,5 +86,4 @@ for (const suite of suites) {
     report.push({ id: test.id, suite: suite.id, name: test.name, kind: test.kind || 'required', verdict: verdictOf(test, results, tests), detail })
   }
 }
-say({ report })
-process.exit(0)
+process.stdout.write(JSON.stringify({ report }) + '\n', () => process.exit(0))
