@@ -18,7 +18,25 @@ HOT_FILES = [
     *(
         f"agent/proxy/{name}.py"
         for name in (
-            "sink upstream pool forward datapath gate counters flags rescue exchange serve release fill lookup wire pipeline client".split()
+            [
+                "sink",
+                "upstream",
+                "pool",
+                "forward",
+                "datapath",
+                "gate",
+                "counters",
+                "flags",
+                "rescue",
+                "exchange",
+                "serve",
+                "release",
+                "fill",
+                "lookup",
+                "wire",
+                "pipeline",
+                "client",
+            ]
         )
     ),
 ]
