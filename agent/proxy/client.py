@@ -54,6 +54,8 @@ class ClientConnection(Downstream):
         self.reading_paused = False
         self.tunnel = False
         self.lingered = 0
+        self.blank = False
+        """An empty line has been forgiven before the next request."""
         self.eof = False
 
     # -- transport callbacks
@@ -138,8 +140,11 @@ class ClientConnection(Downstream):
             if head is not None:
                 data = b""
             else:
-                if data[:2] == b"\r\n":
+                if data[:2] == b"\r\n" and not self.blank:
                     data = data[2:]  # RFC 9112 section 2.2: an empty line before a request is forgiven, once
+                    self.blank = True
+                    if not data:
+                        break
                 end = data.find(b"\r\n\r\n") + 4
                 if end < 4:
                     self._incomplete(data)
@@ -153,6 +158,7 @@ class ClientConnection(Downstream):
                     self._refuse(error.status, flags.DOWNSTREAM_PROTOCOL_ERROR, error.reason)
                     break
                 data = data[end:] if end < len(data) else b""
+            self.blank = False
             plan = pipeline.plan_for(self.gate, head)
             if plan.plain and self._hit(head, plan, started):
                 continue
@@ -162,7 +168,10 @@ class ClientConnection(Downstream):
             self.buffer = b""
         self.parsing = False
         if self.state == IDLE:
-            self._limit(self.path.client_timeouts.keep_alive)
+            if self.eof:
+                self.transport.close()
+            else:
+                self._limit(self.path.client_timeouts.keep_alive)
 
     def _hit(self, head: RequestHead, plan: Plan, started: float) -> bool:
         """Answer a plain request from a fresh stored response, if there is one (RFC 9111 section 4)."""
@@ -212,6 +221,9 @@ class ClientConnection(Downstream):
             return
         if data.count(b"\n") != data.count(b"\r\n"):
             self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, "bare LF in the request head; lines end in CRLF")
+            return
+        if data.count(b"\r", 0, len(data) - 1) != data.count(b"\r\n"):
+            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, "bare CR in the request head; lines end in CRLF")
             return
         if data[:1] < b"!" and data[:1] != b"\r":
             self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, f"{data[:8]!r} is not the beginning of a request")
@@ -342,7 +354,7 @@ class ClientConnection(Downstream):
         self.tunnel = False
         if self.state == CLOSED:
             return
-        if not keep or self.eof:
+        if not keep or (self.eof and not self.buffer):
             self._close_after_response()
             return
         self.state = IDLE

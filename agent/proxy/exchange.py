@@ -201,6 +201,9 @@ class Exchange(ResponseSink):
         if self.policy is not None:
             self.policy.counters.aborted += 1
         self.on_flush()
+        if self.head.minor == 0:
+            # HTTP/1.0 may take an orderly end for the end of the body: reset instead.
+            self.connection.transport.abort()
         self.finish(False)
 
     def on_failed(self, failure: Failure) -> None:
@@ -360,7 +363,7 @@ class Exchange(ResponseSink):
         self.status = 101
         lines = [head.status_line]
         for field in head.fields:
-            if not field.flags & f.CONNECTION:
+            if not field.flags & (f.CONNECTION | f.CONTENT_LENGTH | f.TRANSFER_ENCODING):
                 lines.append(field.line)
         lines.append(b"Connection: upgrade")
         self.open_tunnel(_CRLF.join(lines) + b"\r\n\r\n")

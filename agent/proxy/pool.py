@@ -132,6 +132,10 @@ class Pool(ConnectionHome):
             detail = f"cannot connect to {self.host}:{self.port}: {error.strerror or error}"
         finally:
             self.dialling -= 1
+        if not detail and connection.state == CLOSED:
+            # It was closed, or sent octets that nobody asked for, before there was anything to ask.
+            code = outcome.RESET
+            detail = f"{self.host}:{self.port} closed the connection at once"
         if detail:
             self.connect_failures += 1
             user.on_unreachable(code, detail)

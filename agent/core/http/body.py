@@ -116,9 +116,11 @@ class ChunkedDecoder:
     def _check_unfinished(self, data: bytes, at: int) -> None:
         if data.find(b"\n", at) >= 0:
             raise BadMessage(400, "bare LF in chunked framing; lines end in CRLF")
-        limit = SIZE_LINE_MAX if self._state == _SIZE_LINE else self._trailer_bytes_max
-        if len(data) - at > limit:
-            raise BadMessage(400, f"a line of more than {limit} octets in chunked framing")
+        # One more than a whole line may have: its CR may have come before its LF.
+        if self._state == _SIZE_LINE and len(data) - at > SIZE_LINE_MAX + 1:
+            raise BadMessage(400, f"a chunk size line of more than {SIZE_LINE_MAX} octets")
+        if self._state == _TRAILERS and len(data) - at > self._trailer_bytes_max + 1:
+            raise BadMessage(431, f"trailers of more than {self._trailer_bytes_max} octets")
 
     def _size_line(self, line: bytes) -> None:
         match = _SIZE.fullmatch(line)

@@ -19,8 +19,10 @@ _CRLF: Final = b"\r\n"
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _CONDITIONALS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"})
 
-_REQUEST_DROPS: Final = f.HOST | f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
-_RESPONSE_DROPS: Final = f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.VIA | f.CACHE_STATUS | f.SERVER | f.TRAILER
+_FRAMING: Final = f.CONTENT_LENGTH | f.TRANSFER_ENCODING
+"""Written anew from what the parser made of them: no Connection option, rule or plugin may take a body's framing away."""
+_REQUEST_DROPS: Final = f.HOST | f.CONNECTION | f.HOP | _FRAMING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
+_RESPONSE_DROPS: Final = f.CONNECTION | f.HOP | _FRAMING | f.VIA | f.CACHE_STATUS | f.SERVER | f.TRAILER
 
 
 def request_prefix(
@@ -59,9 +61,12 @@ def request_prefix(
             continue
         lines.append(field.line)
     for field in extra:
-        lines.append(field.line)
+        if not field.flags & _FRAMING:
+            lines.append(field.line)
     if head.chunked:
         lines.append(b"Transfer-Encoding: chunked")
+    elif head.content_length >= 0:
+        lines.append(b"Content-Length: %d" % head.content_length)
     if head.upgrade:
         lines.append(b"Connection: upgrade")
         lines.append(b"Upgrade: " + head.upgrade)
@@ -145,13 +150,14 @@ def forward_response_head(
                 lines.append(field.line)
     else:
         for field in fields:
-            lines.append(field.line)
+            if not field.flags & _FRAMING:
+                lines.append(field.line)
     if not flags & f.DATE and head.status >= 200:
         lines.append(b"Date: " + date)
     if framing == FRAME_CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
-    elif framing == FRAME_LENGTH and head.content_length < 0:
-        lines.append(b"Content-Length: 0")
+    elif framing == FRAME_LENGTH:
+        lines.append(b"Content-Length: %d" % max(head.content_length, 0))
     if policy.via:
         lines.append(_via(head.get(b"via") if flags & f.VIA else None, head.minor, policy.via))
     elif flags & f.VIA:
@@ -169,8 +175,6 @@ def forward_response_head(
 
 
 def _kept_in_response(field: Field, policy: HeaderPolicy, framing: int) -> bool:
-    if field.flags & f.CONTENT_LENGTH:
-        return framing == FRAME_LENGTH or framing == FRAME_NONE
     if field.flags & f.TRAILER:
         return framing == FRAME_CHUNKED
     return bool(field.flags & f.SERVER) and policy.server == "pass"

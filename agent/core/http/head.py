@@ -77,9 +77,7 @@ class Head:
             if self.minor == 0:
                 raise BadMessage(400, f"HTTP/1.0 {kind} with Transfer-Encoding")
             if len(codings) > 1 or codings[0].lower() != b"chunked":
-                last = codings[-1].lower().rpartition(b",")[2].strip()
-                status = 501 if last == b"chunked" and codings[0].lower() != b"chunked" else 400
-                raise BadMessage(status, f"Transfer-Encoding {b', '.join(codings)[:60]!r}; only chunked is supported")
+                raise _bad_codings(b",".join(codings))
             return True
         if len(lengths) > 1:
             raise BadMessage(400, f"{len(lengths)} Content-Length fields")
@@ -155,6 +153,9 @@ def parse_request_head(raw: bytes, header_count_max: int = 128, target_bytes_max
     _read_authority(head)
     if flags & f.UPGRADE and minor == 1 and b"upgrade" in head.connection_options():
         head.upgrade = head.get(b"upgrade") or b""
+        if b"h2c" in head.upgrade.lower():
+            # RFC 9113 section 3.1 withdrew it; through its tunnel requests would pass that nothing here has looked at.
+            head.upgrade = b""
     return head
 
 
@@ -180,6 +181,20 @@ def _request_line(line: bytes, target_bytes_max: int) -> tuple[bytes, bytes, int
     return method, target, minor
 
 
+def _bad_codings(value: bytes) -> BadMessage:
+    """400 where chunked is not the last coding or not the only chunked one; 501 where another comes before it."""
+    names = [name.strip() for name in value.lower().split(b",")]
+    status = 501 if names[-1] == b"chunked" and names.count(b"chunked") == 1 and b"" not in names else 400
+    return BadMessage(status, f"Transfer-Encoding {value[:60]!r}; only chunked is supported")
+
+
+def _is_authority(value: bytes) -> bool:
+    if _AUTHORITY.fullmatch(value) is None:
+        return False
+    port = value.rpartition(b"]")[2].partition(b":")[2]
+    return not port or int(port) < 65_536
+
+
 def _read_authority(head: RequestHead) -> None:
     """Sets `authority` and brings `target` to origin-form (RFC 9112 sections 3.2 and 3.3)."""
     hosts = head.all(b"host") if head.flags & f.HOST else []
@@ -188,14 +203,18 @@ def _read_authority(head: RequestHead) -> None:
     if not hosts and head.minor == 1:
         raise BadMessage(400, "HTTP/1.1 request without Host")
     host = hosts[0] if hosts else b""
-    if host and _AUTHORITY.fullmatch(host) is None:
+    if host and not _is_authority(host):
         raise BadMessage(400, f"Host {host[:60]!r} is not host or host:port")
     target = head.target
     if head.method == b"CONNECT":
-        if _AUTHORITY.fullmatch(target) is None or b":" not in target.rpartition(b"]")[2]:
+        if not _is_authority(target) or b":" not in target.rpartition(b"]")[2]:
             raise BadMessage(400, f"CONNECT target {target[:60]!r} is not host:port")
+        if head.has_body:
+            raise BadMessage(400, "CONNECT with a body (RFC 9110 section 9.3.6 gives it no meaning)")
         head.authority = target.lower()
     elif target.startswith(b"/") or (target == b"*" and head.method == b"OPTIONS"):
+        if not host and head.minor == 1:
+            raise BadMessage(400, "empty Host (RFC 9110 section 4.2.1)")
         head.authority = host.lower()
     else:
         scheme, separator, rest = target.partition(b"://")
@@ -207,7 +226,7 @@ def _read_authority(head: RequestHead) -> None:
             if 0 <= at < end:
                 end = at
         authority = rest[:end]
-        if _AUTHORITY.fullmatch(authority) is None:
+        if not _is_authority(authority):
             raise BadMessage(400, f"authority {authority[:60]!r} is not host or host:port")
         path = rest[end:]
         head.absolute = True
@@ -244,6 +263,11 @@ def parse_response_head(raw: bytes, method: bytes, header_count_max: int = 128) 
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         if chunked and (status < 200 or status == 204):
             raise BadMessage(502, f"{status} response with Transfer-Encoding")
+        if head.content_length >= 0 and (status < 200 or status == 204):
+            # It may have no length (RFC 9110 section 8.6): a client that believed one would take the next response for the body.
+            # Where the upstream believes it, that body is still to come on this connection.
+            head.keep_alive = head.keep_alive and head.content_length == 0
+            head.content_length = -1
         head.body = NO_BODY
     elif method == b"CONNECT" and status < 300:
         head.body = NO_BODY
