@@ -25,7 +25,7 @@ DOCUMENT: dict[str, Any] = {
         "/metrics": {"get": _operation("Metrics for Prometheus or OpenMetrics")},
         "/config": {"get": _operation("The running configuration, secrets hidden")},
         "/clusters": {"get": _operation("Services, endpoints, health, latency, breakers")},
-        "/cache": {"get": _operation("Statistics and listing", query=("list", "service", "host", "prefix", "limit"))},
+        "/cache": {"get": _operation("Statistics and listing", (200, 400), query=("list", "service", "host", "prefix", "limit"))},
         "/cache/purge": {"post": _operation("Purge by url, prefix, host, tag, service or all; soft", (200, 400), body=True)},
         "/routes": {"get": _operation("Services and their routes")},
         "/why": {"get": _operation("Why a recent request was answered as it was", (200, 404), ("id", "target"))},

@@ -84,8 +84,11 @@ class AdminServer:
         store = self.agent.path.store
         answer = store.stats()
         query = request.query
-        if "list" in query or "prefix" in query or "host" in query:
-            limit = min(int(query.get("limit", "100")), 10_000)
+        text = query.get("limit", "100")
+        if not (text.isascii() and text.isdigit()):
+            return _bad(f"limit: found {text!r}, expected a whole number of entries")
+        if not query.keys().isdisjoint(("list", "service", "host", "prefix", "limit")):
+            limit = min(int(text[:9]), 10_000)
             now = self.agent.path.wall()
             found = store.listing(query.get("service", ""), query.get("host", "").encode(), query.get("prefix", "").encode(), limit)
             answer["listing"] = [
@@ -111,7 +114,9 @@ class AdminServer:
         except (json.JSONDecodeError, ValueError) as error:
             return _bad(f"the body is not a JSON object: {error}")
         store = self.agent.path.store
-        soft = wish.get("soft") is True
+        soft = wish.get("soft", False)
+        if not isinstance(soft, bool):
+            return _bad(f"soft: found {soft!r}, expected true or false")
         kinds = [kind for kind in ("url", "prefix", "host", "tag", "service", "all") if kind in wish]
         if len(kinds) != 1:
             return _bad(f"found {kinds or 'none'}, expected one of url, prefix, host, tag, service, all (and soft)")
@@ -119,6 +124,8 @@ class AdminServer:
         value = wish[kind]
         if kind != "all" and not isinstance(value, str):
             return _bad(f"{kind}: found {value!r}, expected text")
+        if kind == "all" and value is not True:
+            return _bad(f"all: found {value!r}, expected true")
         if kind in ("url", "prefix"):
             parts = urlsplit(value)
             if not parts.netloc:

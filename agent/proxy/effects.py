@@ -1,7 +1,7 @@
 """What a response that passed by does to the store (RFC 9111 sections 4.3.5 and 4.4)."""
 
 from agent.core.cache.invalidation import invalidated_targets
-from agent.core.cache.rules import primary_key
+from agent.core.cache.rules import key_of, primary_key
 from agent.core.cache.validation import update_from_head
 from agent.core.cache.vary import variant_of
 from agent.core.http.head import RequestHead, ResponseHead
@@ -17,10 +17,13 @@ def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, respo
         return
     for host, target in invalidated_targets(head, response):
         path.store.purge_url(host, target)
+        if policy.cache.key_query != "whole":
+            # Under a shaped key one response stands for several targets.
+            path.store.purge_key(key_of(policy.cluster.name, host, target, policy.cache))
 
 
 def _refresh(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead) -> None:
-    slot = path.store.find(primary_key(policy.target.service, head, policy.cache))
+    slot = path.store.find(primary_key(policy.cluster.name, head, policy.cache))
     if slot is None or response.status != 200:
         return
     entry = slot.variants.get(variant_of(slot.vary, head)) if slot.vary else slot.entry

@@ -10,16 +10,17 @@ from typing import Any, Final
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
 from agent.core.cache.rules import may_serve_stale_on_error
-from agent.core.cache.storage import Storage, decide_storage, make_entry
+from agent.core.cache.storage import Storage, decide_storage, make_entry, unshared_fields
 from agent.core.cache.validation import merge_304
 from agent.core.cache.vary import variant_of
+from agent.core.http import fields as f
 from agent.core.http.fields import Field
 from agent.core.http.head import LENGTH, NO_BODY, RequestHead, ResponseHead
 from agent.proxy import counters
 from agent.proxy.datapath import DataPath, RoutePolicy
 from agent.proxy.exchange import Exchange, Source
 from agent.proxy.forward import Forward
-from agent.proxy.release import Leaver, ReleaseGate
+from agent.proxy.release import Leaver, ReleaseGate, note_pass
 from agent.proxy.serve import serve_entry, start_streaming
 from agent.proxy.sink import Failure
 
@@ -28,25 +29,14 @@ STREAMING: Final = 1
 PASSING: Final = 2
 DONE: Final = 3
 
-HIT_FOR_PASS_S: Final = 10.0
-"""How long a key whose response could not be stored is not collapsed."""
-HIT_FOR_PASS_MAX: Final = 10_000
 JOIN_MAX: Final = 65_536
 """Bodies up to this size are kept as one piece."""
-
-
-class Fetcher(Leaver):
-    """What a fill needs of the lookup, which it does not know."""
-
-    def refetch(self, fill: "Fill") -> None:
-        """Repeat a fill's request without the stored validators."""
-        raise NotImplementedError
 
 
 class Fill(Source):
     """A response on its way into the cache."""
 
-    def __init__(self, path: DataPath, leaver: Fetcher, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
+    def __init__(self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
         self.path = path
         self.leaver = leaver
         self.flight = flight
@@ -68,6 +58,9 @@ class Fill(Source):
         self.keeping = True
         self.paused = False
         self.requested_at = path.wall()
+        self.epoch = path.store.epoch
+        self.unshared: list[Field] = []
+        """Fields of the response that are for the first reader alone."""
         self.timer: Any = None
         self.fwd = b"uri-miss"
         """Why the request went to the upstream, in the words of RFC 9211."""
@@ -83,6 +76,9 @@ class Fill(Source):
     def join(self, exchange: Exchange) -> bool:
         """Let another request wait for this response. False where it cannot."""
         if not self.joinable or len(self.readers) > self.policy.cache.waiters_max:
+            return False
+        if self._purged():
+            self._land()  # who asks after the purge must not get what was sent before it
             return False
         if self.state == STREAMING:
             entry = self.entry
@@ -156,6 +152,7 @@ class Fill(Source):
         if decision.store:
             entry = make_entry(self.key, policy.cluster.name, self.head, head, policy.cache, self.requested_at, now, decision)
             self.entry = entry
+            self.unshared = unshared_fields(head, decision, policy.cache)
             self.length = head.content_length if head.body == LENGTH else 0 if head.body == NO_BODY else -1
             if self.length > self.path.store.object_bytes_max:
                 self.keeping = False
@@ -178,7 +175,10 @@ class Fill(Source):
             self.forward = None
             self.leaver.refetch(self)
             return
-        self.path.store.put(merged)
+        if self._purged():
+            self.path.store.remove(stale)
+        else:
+            self.path.store.put(merged)
         self._land()
         self.state = DONE
         value = cache_status.forwarded(b"stale", 304, True, False)
@@ -218,14 +218,13 @@ class Fill(Source):
                 self._start(reader, entry, reader is not self.leader)
         for stranger in strangers:
             self.readers.remove(stranger)
-        if strangers:
-            ReleaseGate(self.leaver, strangers).open()
+        ReleaseGate(self.leaver, strangers).open()
 
     def _start(self, reader: Exchange, entry: Entry, collapsed: bool) -> None:
         value = cache_status.collapsed(self.status_value) if collapsed else self.status_value
         reader.outcome = counters.MISS
         reader.upstream = self.forward.upstream if self.forward is not None else ""
-        if not start_streaming(reader, entry, self.length, self.path.wall(), value):
+        if not start_streaming(reader, entry, self.length, self.path.wall(), value, [] if collapsed else self.unshared):
             return
         reader.reader_index = self.base
         self._advance(reader, entry)
@@ -236,12 +235,11 @@ class Fill(Source):
             self.path.store.remove(stale)
         self.state = PASSING
         self._land()
-        passes = self.path.hit_for_pass
-        if len(passes) >= HIT_FOR_PASS_MAX:
-            passes.clear()
-        passes[self.flight] = now + HIT_FOR_PASS_S
-        others = [reader for reader in self.readers if reader is not self.leader]
+        if head.status not in (206, 304) and not self.head.flags & f.CACHE_CONTROL:
+            # Not where it was this one request that kept its response from being shared.
+            note_pass(self.path.hit_for_pass, self.flight, now)
         leader = self.leader
+        others = [reader for reader in self.readers if reader is not leader]
         self.readers = [leader] if leader is not None else []
         if leader is not None:
             leader.outcome = counters.MISS
@@ -250,8 +248,7 @@ class Fill(Source):
             leader.send_response(head)
         else:
             self._cancel()
-        if others:
-            ReleaseGate(self.leaver, others).open()
+        ReleaseGate(self.leaver, others).open()
 
     def on_body(self, piece: bytes) -> None:
         if self.state == PASSING:
@@ -295,7 +292,7 @@ class Fill(Source):
         self.state = DONE
         self._land()
         entry.length = self.total
-        if self.keeping:
+        if self.keeping and not self._purged():
             self.path.hit_for_pass.pop(self.flight, None)
             if self.path.store.put(entry):
                 self.policy.counters.stored += 1
@@ -377,6 +374,10 @@ class Fill(Source):
             self.forward.resume()
 
     # -- the end
+
+    def _purged(self) -> bool:
+        """A purge came for this URL after the request had been sent."""
+        return self.path.store.purged_since(self.epoch, self.head.authority, self.head.target, self.key)
 
     def _land(self) -> None:
         """No one can join any more."""

@@ -2,7 +2,7 @@
 
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
-from agent.core.cache.rules import HIT, HIT_STALE, evaluate, only_if_cached
+from agent.core.cache.rules import HIT, HIT_STALE, evaluate, no_store, only_if_cached
 from agent.core.cache.validation import revalidation_fields
 from agent.core.cache.vary import variant_of
 from agent.core.http import fields as f
@@ -10,15 +10,16 @@ from agent.core.http.fields import Field
 from agent.core.http.head import RequestHead
 from agent.proxy import counters, flags
 from agent.proxy.datapath import RoutePolicy
-from agent.proxy.exchange import Exchange
-from agent.proxy.fill import Fetcher, Fill
+from agent.proxy.exchange import Exchange, Source
+from agent.proxy.fill import Fill
 from agent.proxy.forward import Forward
+from agent.proxy.release import Leaver, passes_now
 from agent.proxy.serve import serve_entry
 from agent.proxy.sink import Failure
 from agent.proxy.wire import upstream_wire
 
 
-class Lookup(Fetcher):
+class Lookup(Leaver):
     """Stateless but for its name: everything it needs hangs on the exchange."""
 
     def run(self, exchange: Exchange, policy: RoutePolicy) -> None:
@@ -72,14 +73,9 @@ class Lookup(Fetcher):
             exchange.cache_status = cache_status.forwarded(fwd, 0, False, False)
             start_forward(exchange, policy, [], False)
             return
-        alone = bool(head.flags & f.CONDITIONAL and stale is None)
+        alone = bool(head.flags & f.CONDITIONAL and stale is None) or bool(head.flags & f.CACHE_CONTROL and no_store(head))
         if not alone:
-            until = path.hit_for_pass.get(flight)
-            if until is not None:
-                if until > now:
-                    alone = True
-                else:
-                    del path.hit_for_pass[flight]
+            alone = passes_now(path.hit_for_pass, flight, now)
         if not alone:
             flying = path.fills.get(flight)
             if flying is not None:
@@ -120,7 +116,7 @@ class Lookup(Fetcher):
         policy.counters.fills += 1
         self._fly(fill, exchange, policy, entry)
 
-    # -- Fetcher
+    # -- Leaver
 
     def go_alone(self, exchange: Exchange) -> None:
         policy = exchange.policy
@@ -130,7 +126,8 @@ class Lookup(Fetcher):
         exchange.cache_status = cache_status.forwarded(b"miss", 0, False, True)
         start_forward(exchange, policy, [], False)
 
-    def refetch(self, fill: Fill) -> None:
+    def refetch(self, fill: Source) -> None:
+        assert isinstance(fill, Fill)
         leader = fill.leader
         if leader is None:
             fill._cancel()

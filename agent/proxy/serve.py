@@ -70,8 +70,9 @@ def serve_entry(exchange: Exchange, entry: Entry, now: float, status_value: byte
     exchange.send_end([])
 
 
-def start_streaming(exchange: Exchange, entry: Entry, length: int, now: float, status_value: bytes) -> bool:
-    """Begin an answer whose body is still arriving. length: -1 while unknown. False: answered without a body already."""
+def start_streaming(exchange: Exchange, entry: Entry, length: int, now: float, status_value: bytes, unshared: list[Field]) -> bool:
+    """Begin an answer whose body is still arriving. length: -1 while unknown; unshared: fields that this client gets beside
+    the stored ones. False: answered without a body already."""
     head = exchange.head
     exchange.entry = entry
     exchange.cache_status = status_value
@@ -85,6 +86,8 @@ def start_streaming(exchange: Exchange, entry: Entry, length: int, now: float, s
         else:
             exchange.keep = False
     raw = _head(exchange.path, entry, now, status_value, _edits(exchange), length, exchange.keep)
+    for field in unshared:
+        raw = raw[:-2] + field.line + b"\r\n\r\n"
     if exchange.chunked_out:
         raw = raw[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
     exchange.send_raw_head(_finished(exchange, raw), entry.status, head.method == b"HEAD")

@@ -53,14 +53,18 @@ VERDICTS: Final = (
 
 def primary_key(service: str, head: RequestHead, policy: CachePolicy) -> bytes:
     """Service, authority and target, the query as the policy says. GET and HEAD share it (RFC 9111 section 2)."""
-    target = head.target
+    return key_of(service, head.authority, head.target, policy)
+
+
+def key_of(service: str, authority: bytes, target: bytes, policy: CachePolicy) -> bytes:
+    """The primary key of a URL."""
     if policy.key_query != "whole":
         path, _, query = target.partition(b"?")
         if policy.key_query == "ignore" or not query:
             target = path
         else:
             target = path + b"?" + b"&".join(sorted(query.split(b"&")))
-    return service.encode("utf-8") + b" " + head.authority + target
+    return service.encode("utf-8") + b" " + authority + target
 
 
 def may_lookup(head: RequestHead, policy: CachePolicy) -> bool:
@@ -108,6 +112,11 @@ def _by_request(entry: Entry, wish: Directives, now: float) -> Verdict:
 def only_if_cached(head: RequestHead) -> bool:
     """The client wants a stored response or none (RFC 9111 section 5.2.1.7)."""
     return parse_cache_control(head.get(b"cache-control") or b"").only_if_cached
+
+
+def no_store(head: RequestHead) -> bool:
+    """The client wants its response kept nowhere (RFC 9111 section 5.2.1.5), so nobody can wait for it."""
+    return parse_cache_control(head.get(b"cache-control") or b"").no_store
 
 
 def may_serve_stale_on_error(entry: Entry, head: RequestHead, now: float, policy: CachePolicy) -> bool:

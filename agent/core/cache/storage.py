@@ -151,7 +151,7 @@ def stored_fields(response: ResponseHead, rules: Directives, policy: CachePolicy
     """The fields that are kept: end-to-end ones, without those that no-cache="..." or private="..." name (RFC 9111 sections
     3.1, 5.2.2.4 and 5.2.2.7)."""
     named = response.connection_options() if response.flags & f.CONNECTION else frozenset()
-    unkept = frozenset(rules.private_fields) | frozenset(rules.no_cache_fields)
+    unkept = frozenset(rules.private_fields + rules.no_cache_fields)
     fields = []
     for field in response.fields:
         if field.flags & _DROPPED or field.name in named or field.name in unkept:
@@ -159,4 +159,20 @@ def stored_fields(response: ResponseHead, rules: Directives, policy: CachePolicy
         if field.flags & f.SET_COOKIE and policy.set_cookie == "strip":
             continue
         fields.append(field)
+    return fields
+
+
+def unshared_fields(response: ResponseHead, storage: Storage, policy: CachePolicy) -> list[Field]:
+    """The fields that only the client gets whose request brought the response: what `stored_fields` leaves out although it is
+    meant for the client."""
+    rules = storage.targeted or storage.directives
+    assert rules is not None
+    unkept = rules.private_fields + rules.no_cache_fields
+    strip = policy.set_cookie == "strip" and bool(response.flags & f.SET_COOKIE)
+    if not unkept and not strip:
+        return []
+    fields = []
+    for field in response.fields:
+        if not field.flags & _DROPPED and (field.name in unkept or (strip and field.flags & f.SET_COOKIE)):
+            fields.append(field)
     return fields

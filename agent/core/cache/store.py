@@ -22,6 +22,8 @@ WIRE_BODY_MAX: Final = 4096
 VARIANTS_MAX: Final = 64
 """Variants of one key; an origin that varies on more (a cookie, a user agent) is not worth the room."""
 TAGS_MAX: Final = 64
+MARKS_MAX: Final = 1024
+"""Purged URLs that are remembered by name for the fills under way; after so many, every fill under way counts as purged."""
 
 
 def cost_bytes(entry: Entry) -> int:
@@ -77,6 +79,10 @@ class CacheStore:
         self._hosts: dict[bytes, dict[Entry, None]] = {}
         self._tags: dict[bytes, dict[Entry, None]] = {}
         self._sweep: list[bytes] = []
+        self.epoch = 0
+        """Counts purges. A fill that began before one may bring what the purge was for: see `purged_since`."""
+        self._marks: dict[bytes, int] = {}
+        self._marked_all = 0
 
     @property
     def used_bytes(self) -> int:
@@ -214,22 +220,52 @@ class CacheStore:
 
     def purge_url(self, host: bytes, target: bytes, soft: bool = False) -> int:
         """Every stored response of one URL: host (and port) and target (path and query)."""
+        self._mark(host.lower() + target)
         return self.purge([entry for entry in self._of_host(host) if entry.target == target], soft)
 
+    def purge_key(self, key: bytes, soft: bool = False) -> int:
+        """Every stored response of one primary key."""
+        self._mark(key)
+        slot = self.slots.get(key)
+        if slot is None:
+            return 0
+        return self.purge(([slot.entry] if slot.entry is not None else []) + list(slot.variants.values()), soft)
+
     def purge_prefix(self, host: bytes, prefix: bytes, soft: bool = False) -> int:
+        self._mark_all()
         return self.purge([entry for entry in self._of_host(host) if entry.target.startswith(prefix)], soft)
 
     def purge_host(self, host: bytes, soft: bool = False) -> int:
+        self._mark_all()
         return self.purge(self._of_host(host), soft)
 
     def purge_tag(self, tag: bytes, soft: bool = False) -> int:
+        self._mark_all()
         return self.purge(list(self._tags.get(tag, ())), soft)
 
     def purge_service(self, service: str, soft: bool = False) -> int:
+        self._mark_all()
         return self.purge([entry for entry in self.entries() if entry.service == service], soft)
 
     def purge_all(self, soft: bool = False) -> int:
+        self._mark_all()
         return self.purge(list(self.entries()), soft)
+
+    def purged_since(self, epoch: int, host: bytes, target: bytes, key: bytes) -> bool:
+        """Whether a purge after `epoch` means a response to a request that was sent at that time. (Prefixes, tags and the
+        like cannot be told of a response that is not there yet: they mean every one.)"""
+        return self._marked_all > epoch or self._marks.get(host + target, 0) > epoch or self._marks.get(key, 0) > epoch
+
+    def _mark(self, name: bytes) -> None:
+        if len(self._marks) >= MARKS_MAX:
+            self._mark_all()
+        self.epoch += 1
+        self._marks[name] = self.epoch
+
+    def _mark_all(self) -> None:
+        self.epoch += 1
+        self._marks.clear()
+        self._marked_all = self.epoch
 
     def _of_host(self, host: bytes) -> list[Entry]:
         return list(self._hosts.get(host.lower(), ()))
@@ -248,9 +284,9 @@ class CacheStore:
         found: list[Entry] = []
         for entry in self._of_host(host) if host else self.entries():
             if (not service or entry.service == service) and entry.target.startswith(prefix):
-                found.append(entry)
                 if len(found) >= limit:
                     break
+                found.append(entry)
         return found
 
     def stats(self) -> dict[str, Any]:
