@@ -15,6 +15,7 @@ from agent.proxy.datapath import RoutePolicy
 from agent.proxy.effects import after_response
 from agent.proxy.forward import Forward
 from agent.proxy.gate import Gate, Plan
+from agent.proxy.reset import reset
 from agent.proxy.sink import Failure, ResponseSink
 
 _CRLF: Final = b"\r\n"
@@ -203,7 +204,7 @@ class Exchange(ResponseSink):
         self.on_flush()
         if self.head.minor == 0:
             # HTTP/1.0 may take an orderly end for the end of the body: reset instead.
-            self.connection.transport.abort()
+            reset(self.connection.transport)
         self.finish(False)
 
     def on_failed(self, failure: Failure) -> None:

@@ -264,6 +264,7 @@ class Forward:
         head = self.head
         attempt.sent = True
         connection.begin(attempt, head.method)
+        connection.may_switch = head.upgrade != b"" and self.body_done
         if head.method == b"CONNECT":
             self._open_tunnel(attempt, connection)
             return

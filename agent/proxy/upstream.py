@@ -95,6 +95,8 @@ class UpstreamConnection(Timed):
         self.idle_since = 0.0
         self.reading_paused = False
         self.writing_paused = False
+        self.may_switch = False
+        """Whether the request asked for another protocol, so that 101 may answer it."""
         self.request_sent = True
         """False while the request's body is still on its way: such a connection is not reused when the response ends."""
         self.keep = True
@@ -174,6 +176,7 @@ class UpstreamConnection(Timed):
         self.state = AWAIT_HEAD
         self.informational = 0
         self.requests += 1
+        self.may_switch = False
         self.request_sent = True
 
     def close(self) -> None:
@@ -220,6 +223,9 @@ class UpstreamConnection(Timed):
                 self._bad(error.reason)
                 return
             data = data[end:] if end < len(data) else b""
+            if head.status == 101 and not self.may_switch:
+                self._bad("101 to a request that did not ask for another protocol")
+                return
             if head.status >= 200 or head.status == 101:
                 self._start_body(head, data)
                 return
