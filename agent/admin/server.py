@@ -15,10 +15,14 @@ from agent.admin.openapi import DOCUMENT
 
 
 class AdminServer:
-    """Routes of the admin API over one agent."""
+    """Routes of the admin API over one agent.
 
-    def __init__(self, agent: Any, reload: Callable[[str], dict[str, object]]) -> None:
+    reload: reads the configuration again, given the cause; shown: the settings as people may see them.
+    """
+
+    def __init__(self, agent: Any, reload: Callable[[str], dict[str, object]], shown: Callable[[Any], dict[str, Any]]) -> None:
         self.agent = agent
+        self._shown = shown
         self.address = ""
         self.on_drain: Callable[[], None] = lambda: None
         self._reload = reload
@@ -72,9 +76,7 @@ class AdminServer:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def config(self, request: web.Request) -> web.Response:
-        from agent.app.settings import redacted  # the running configuration is the app's to show
-
-        return web.json_response(redacted(self.agent.settings))
+        return web.json_response(self._shown(self.agent.settings))
 
     async def clusters(self, request: web.Request) -> web.Response:
         now = self.agent.loop.time()

@@ -10,7 +10,7 @@ from time import time
 
 import uvloop
 
-from agent.app.settings import ConfigError, compare, load
+from agent.app.settings import ConfigError, compare, load, redacted
 from agent.app.wiring import Agent
 from agent.proxy.listener import ListenError
 from agent.proxy.plugins import PluginError
@@ -45,7 +45,7 @@ async def _serve(path: Path, settings: "object", log: Logger) -> int:
     assert isinstance(settings, Settings)
     agent = Agent(settings, log)
     reloader = Reloader(path, agent, log)
-    admin = AdminServer(agent, reloader.reload)
+    admin = AdminServer(agent, reloader.reload, redacted)
     try:
         await agent.start()
         await admin.start(settings.listen.admin)
