@@ -130,7 +130,7 @@ def _head(
     for field in fields:
         lines.append(field.line)
     lines.append(b"Age: %d" % age_seconds(entry, now))
-    if length >= 0:
+    if length >= 0 and (status or entry.status) != 204:
         lines.append(b"Content-Length: %d" % length)
     if path.headers.via:
         lines.append(b"Via: 1.1 " + path.headers.via.encode("ascii"))
