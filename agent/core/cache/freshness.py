@@ -89,8 +89,9 @@ def age_is_clear(head: ResponseHead) -> bool:
 
 
 def age_seconds(entry: Entry, now: float) -> int:
-    """The value of Age at `now` (RFC 9111 section 5.1)."""
-    age = int(now - entry.age_base)
+    """The value of Age at `now` (RFC 9111 section 5.1), in whole seconds of the clock, so that it is never too small although
+    hits are written once a second."""
+    age = int(now) - int(entry.age_base)
     return age if age > 0 else 0
 
 

@@ -9,7 +9,7 @@ from agent.core.cache.freshness import HEURISTIC_STATUSES, Lifetime, age_is_clea
 from agent.core.cache.store import tags_of
 from agent.core.cache.vary import variant_of, vary_names
 from agent.core.http import fields as f
-from agent.core.http.dates import parse_http_date
+from agent.core.http.dates import format_http_date, parse_http_date
 from agent.core.http.fields import Field
 from agent.core.http.head import RequestHead, ResponseHead
 
@@ -105,6 +105,9 @@ def make_entry(
     lifetime = storage.lifetime
     assert rules is not None and lifetime is not None
     entry.fields = stored_fields(response, rules, policy)
+    if not response.flags & f.DATE:
+        # RFC 9110 section 6.6.1: who receives a response without Date adds the time at which it came.
+        entry.fields.append(f.make_field(b"Date", format_http_date(int(received_at))))
     entry.vary = storage.vary
     entry.variant = variant_of(storage.vary, request) if storage.vary else b""
     _set_times(entry, response, policy, requested_at, received_at, rules, lifetime)
@@ -143,8 +146,13 @@ def _set_times(
         entry.stale_while_revalidate_until = 0.0
         entry.stale_if_error_until = 0.0
         return
-    entry.stale_while_revalidate_until = fresh_until + window(rules.stale_while_revalidate, policy.stale_while_revalidate)
-    entry.stale_if_error_until = fresh_until + window(rules.stale_if_error, policy.stale_if_error)
+    # s-maxage forbids what is stale as well, but not where its own response says that it may be (s-maxage=10,
+    # stale-while-revalidate=60 is how origins ask for it); what is only configured gives way to it.
+    shared = rules.s_maxage >= 0
+    entry.stale_while_revalidate_until = fresh_until + window(
+        rules.stale_while_revalidate, 0.0 if shared else policy.stale_while_revalidate
+    )
+    entry.stale_if_error_until = fresh_until + window(rules.stale_if_error, 0.0 if shared else policy.stale_if_error)
 
 
 def stored_fields(response: ResponseHead, rules: Directives, policy: CachePolicy) -> list[Field]:

@@ -67,6 +67,7 @@ def _updated(
         field for field in response.fields if field.name not in _KEPT_ON_UPDATE and not field.flags & dropped and field.name not in named
     ]
     names = {field.name for field in fresh}
+    names.add(b"date")  # the stored one is of the time before, also where the validation brings none
     kept = [field for field in entry.fields if field.name not in names]
     flags = 0
     fields = kept + fresh
