@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from agent.admin.explain import explain_recent
 from agent.admin.metrics import render
 from agent.admin.openapi import DOCUMENT
+from agent.proxy.explain import explain, find
 
 
 class AdminServer:
@@ -153,10 +153,10 @@ class AdminServer:
         return web.json_response(rows)
 
     async def why(self, request: web.Request) -> web.Response:
-        found = explain_recent(self.agent, request.query.get("id", ""), request.query.get("target", ""))
-        if found is None:
+        story = find(self.agent.path.recent, request.query.get("id", ""), request.query.get("target", ""))
+        if story is None:
             return web.json_response({"error": "no recent request with that id or target is known"}, status=404)
-        return web.json_response(found)
+        return web.json_response(explain(self.agent.agent_id, story))
 
     async def status(self, request: web.Request) -> web.Response:
         agent = self.agent

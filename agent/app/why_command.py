@@ -1,4 +1,4 @@
-"""``pilotfish why URL``: ask for the URL through the agent, then ask the agent why."""
+"""``pilotfish why URL``: ask for the URL through the agent, and the agent why."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,28 +17,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    number = uuid.uuid4().hex
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": args.proxy}))
-    request = urllib.request.Request(args.url, headers={"X-Request-Id": number})
     try:
-        try:
-            opener.open(request, timeout=60).read()
-        except urllib.error.HTTPError as error:
-            error.read()
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{args.admin}/why?id={number}", timeout=5) as answer:
-            found = json.load(answer)
+        found = ask(args.url, args.proxy, args.admin)
     except (OSError, ValueError) as error:
         print(f"pilotfish why: {error}", file=sys.stderr)
         return 1
-    if args.json:
-        print(json.dumps(found, indent=2))
-        return 0
-    ask = found["request"]
-    print(f"{ask['method']} http://{ask['authority']}{ask['target']} -> {found['status']} ({found['outcome']})")
-    if found.get("flag"):
-        print(f"  {found['flag']}: {found['flag_meaning']}; {found['detail']}")
-    for step in found["steps"]:
-        rest = ", ".join(f"{key}={value}" for key, value in step.items() if key != "step" and value not in ("", None))
-        print(f"  {step['step']}: {rest}")
+    print(json.dumps(found, indent=2) if args.json else as_text(found))
     return 0
+
+
+def ask(url: str, proxy: str, admin: str) -> dict[str, Any]:
+    """The explanation of a new request: from its answer where the agent allows it, else from the admin API by its id.
+
+    Raises OSError or ValueError.
+    """
+    number = uuid.uuid4().hex
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": proxy}), _NoRedirects)
+    request = urllib.request.Request(url, headers={"X-Request-Id": number, "X-Pilotfish-Why": "1"})
+    try:
+        with opener.open(request, timeout=60) as answer:
+            body = answer.read()
+            told = answer.headers.get("X-Pilotfish-Why")
+    except urllib.error.HTTPError as error:
+        error.read()
+        told = None
+    if not told:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"{admin}/why?id={number}", timeout=5) as answer:
+            body = answer.read()
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise ValueError("the answer is no explanation")
+    return found
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        """The request that was asked about is this one, not where it leads."""
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """An explanation for a person to read."""
+    ask = found["request"]
+    took = f"{found['ms']:g} ms"
+    lines = [f"{ask['method']} http://{ask['authority']}{ask['target']} -> {found['status']} ({found['outcome']}) in {took}"]
+    if found.get("flag"):
+        lines.append(f"  {found['flag']}: {found['flag_meaning']}; {found['detail']}")
+    for step in found["steps"]:
+        at = f"{step['at_ms']:8.3f} ms" if "at_ms" in step else " " * 11
+        rest = ", ".join(
+            f"{key}={_short(value)}"
+            for key, value in step.items()
+            if key not in ("step", "at_ms", "compared") and value not in ("", None, [])
+        )
+        lines.append(f"{at}  {step['step']}: {rest}")
+        for row in step.get("compared", []):
+            more = ", ".join(f"{key}={_short(row[key])}" for key in ("ewma_ms", "in_flight", "breaker", "healthy") if key in row)
+            lines.append(f"{'':15}{row['address']} cost {row['cost']:g}{' (' + more + ')' if more else ''}")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key}={_short(item)}" for key, item in value.items()) + ")"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

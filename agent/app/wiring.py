@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from time import time
 from typing import Any
 
@@ -19,6 +19,7 @@ from agent.core.routing.table import RouteTable
 from agent.proxy.accesslog import AccessLogger
 from agent.proxy.counters import ListenerCounters
 from agent.proxy.datapath import DataPath, RoutePolicy
+from agent.proxy.explain import told
 from agent.proxy.gate import EGRESS, INGRESS, KIND_NAMES, TRANSPARENT, Gate
 from agent.proxy.health import check_health, is_name, keep_resolved
 from agent.proxy.listener import Listener
@@ -130,6 +131,9 @@ class Agent:
         path.client_timeouts = settings.timeouts
         path.headers = settings.headers
         path.why = settings.why
+        if path.recent.maxlen != settings.why.recent:
+            path.recent = deque(path.recent, settings.why.recent)
+        path.explain = told
         path.unmatched_pass = settings.egress.unmatched == "pass"
         path.store.resize(settings.cache.size, settings.cache.object_bytes_max)
         services = dict(settings.services)

@@ -3,8 +3,10 @@
 from time import perf_counter
 from typing import Any, Final
 
+from agent.core.cache import cache_status
 from agent.core.http.body import ChunkedDecoder
 from agent.core.http.errors import BadMessage
+from agent.core.http.fields import REQUEST_ID
 from agent.core.http.head import RequestHead
 from agent.proxy import flags, pipeline, rescue
 from agent.proxy.exchange import Downstream, Exchange
@@ -207,8 +209,25 @@ class ClientConnection(Downstream):
             counters.record(1, entry.status, elapsed)
         if path.access_log is not None:
             path.access_log.record_hit(self, head, entry, policy, elapsed)
-        if path.why.recent:
-            path.recent.append((head, entry, now, elapsed))
+        if head.flags & REQUEST_ID and path.why.recent:
+            found = (started + elapsed, "lookup", "fresh", "RFC 9111 4.2", now - entry.age_base, entry.fresh_until - now)
+            path.recent.append(
+                (
+                    head,
+                    self.gate.table,
+                    b"",
+                    counters.name,
+                    entry.status,
+                    1,
+                    "",
+                    "",
+                    cache_status.hit(entry, now),
+                    "",
+                    started,
+                    elapsed,
+                    [found],
+                )
+            )
         return True
 
     def _incomplete(self, data: bytes) -> None:

@@ -104,7 +104,10 @@ class DataPath:
         self.hit_for_pass: dict[bytes, float] = {}
         self.in_flight = 0
         self.access_log: Any = None
-        self.recent: deque[Any] = deque(maxlen=1024)
+        self.recent: deque[tuple[Any, ...]] = deque(maxlen=1024)
+        """What `agent.proxy.explain` needs of the latest requests."""
+        self.explain: Any = None
+        """Makes the answer to a request that asks why (agent.proxy.explain, introduced by agent.app.wiring)."""
         self._heads: dict[bytes, RequestHead] = {}
         self._seen: set[int] = set()
         self._rng = 0x9E3779B97F4A7C15

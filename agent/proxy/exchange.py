@@ -49,6 +49,16 @@ class Downstream:
         raise NotImplementedError
 
 
+class Mute:
+    """A transport that drops what is written."""
+
+    def write(self, data: bytes) -> None:
+        """Gone."""
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        """Gone."""
+
+
 class Source(ResponseSink):
     """A sink that several exchanges read from: a fill of the cache."""
 
@@ -92,7 +102,10 @@ class Exchange(ResponseSink):
         self.over = False
         self.tunnel = False
         self.request_id = b""
-        self.trace: list[dict[str, Any]] | None = None
+        self.transport: Any = connection.transport
+        """Where the response goes: the client, or nowhere when the client asked why instead."""
+        self.trace: list[tuple[Any, ...]] | None = None
+        """What was decided, step by step (agent.proxy.explain); None where nobody could ask."""
         self.why = False
         self.hook_state: Any = None
         self.next_waiter: Any = None
@@ -155,7 +168,7 @@ class Exchange(ResponseSink):
             for field in head.fields:
                 if not field.flags & (f.CONNECTION | f.HOP | f.CONTENT_LENGTH | f.TRANSFER_ENCODING):
                     lines.append(field.line)
-            self.connection.transport.write(_CRLF.join(lines) + b"\r\n\r\n")
+            self.transport.write(_CRLF.join(lines) + b"\r\n\r\n")
 
     def on_response(self, head: ResponseHead) -> None:
         if self.over:
@@ -183,7 +196,7 @@ class Exchange(ResponseSink):
         if self.over:
             return
         if self.pending:
-            self.connection.transport.write(self.pending)
+            self.transport.write(self.pending)
             self.pending = b""
 
     def on_end(self, trailers: list[Field]) -> None:
@@ -202,7 +215,7 @@ class Exchange(ResponseSink):
         if self.policy is not None:
             self.policy.counters.aborted += 1
         self.on_flush()
-        if self.head.minor == 0:
+        if self.head.minor == 0 and not self.why:
             # HTTP/1.0 may take an orderly end for the end of the body: reset instead.
             reset(self.connection.transport)
         self.finish(False)
@@ -289,7 +302,7 @@ class Exchange(ResponseSink):
             return
         self.bytes_out += len(piece)
         pending = self.pending
-        transport = self.connection.transport
+        transport = self.transport
         if self.chunked_out:
             if len(piece) <= COPY_MAX:
                 transport.write(pending + encode_chunk(piece))
@@ -315,7 +328,7 @@ class Exchange(ResponseSink):
             else:
                 pending += LAST_CHUNK
         if pending:
-            self.connection.transport.write(pending)
+            self.transport.write(pending)
         self.finish(self.keep)
 
     def trailers_welcome(self) -> bool:
@@ -339,7 +352,7 @@ class Exchange(ResponseSink):
             self.keep = False
         wire = rescue.problem(failure, self.path.agent_id, self.path.date(self.path.wall()), self.keep, self.head.method != b"HEAD")
         self.answered = True
-        self.connection.transport.write(wire)
+        self.transport.write(wire)
         self.finish(self.keep)
 
     def answer(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, flag: str = "") -> None:
@@ -351,7 +364,7 @@ class Exchange(ResponseSink):
         wire = rescue.plain(status, fields, body, self.path.date(self.path.wall()), self.keep, self.head.method != b"HEAD")
         self.bytes_out = len(body)
         self.answered = True
-        self.connection.transport.write(wire)
+        self.transport.write(wire)
         self.finish(self.keep)
 
     # -- tunnels
@@ -454,8 +467,8 @@ class Exchange(ResponseSink):
             books.flag(self.flag)
         if path.access_log is not None:
             path.access_log.record(self, elapsed)
-        if path.why.recent:
-            path.recent.append(self)
+        if self.trace is not None:
+            self.tell_story(elapsed, keep)
         source = self.source
         if source is not None:
             self.source = None
@@ -465,3 +478,38 @@ class Exchange(ResponseSink):
             self.next_waiter = None
             gate.released()
         self.connection.exchange_done(keep)
+
+    # -- why
+
+    def answer_why(self) -> None:
+        """The client asked why: it gets the explanation in place of the response, which is read and dropped."""
+        self.why = True
+        self.trace = []
+        self.transport = Mute()
+
+    def tell_story(self, elapsed: float, keep: bool) -> None:
+        """Remember what an explanation needs (`agent.proxy.explain`), and nothing as large as a body; answer who asked."""
+        path = self.path
+        story = (
+            self.head,
+            self.gate.table,
+            self.request_id,
+            self.policy.cluster.name if self.policy is not None else "",
+            self.status,
+            self.outcome,
+            self.flag,
+            self.detail,
+            self.cache_status,
+            self.upstream,
+            self.started,
+            elapsed,
+            self.trace,
+        )
+        path.recent.append(story)
+        if not self.why:
+            return
+        transport = self.connection.transport
+        if not transport.is_closing():
+            body: bytes = path.explain(path.agent_id, story)
+            fields = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), (b"X-Pilotfish-Why", b"1")]
+            transport.write(rescue.plain(200, fields, body, path.date(path.wall()), keep, self.head.method != b"HEAD"))

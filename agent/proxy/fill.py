@@ -5,6 +5,7 @@ partial entry at their own pace. When the response turns out not to be for the c
 are let go a few at a time, so that what was one request does not become a thousand at once.
 """
 
+from time import perf_counter
 from typing import Any, Final
 
 from agent.core.cache import cache_status
@@ -164,7 +165,9 @@ class Fill(Source):
     def _note(self, decision: Storage) -> None:
         leader = self.leader
         if leader is not None and leader.trace is not None:
-            leader.trace.append({"step": "storage", "store": decision.store, "rule": decision.rule, "section": decision.section})
+            lifetime = decision.lifetime
+            fresh: Any = (lifetime.seconds, lifetime.rule, lifetime.section) if lifetime is not None else None
+            leader.trace.append((perf_counter(), "storage", decision.store, decision.rule, decision.section, fresh))
 
     def _on_validated(self, stale: Entry, head: ResponseHead, now: float) -> None:
         merged = merge_304(stale, head, self.head, self.policy.cache, self.requested_at, now)

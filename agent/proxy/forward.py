@@ -4,6 +4,7 @@
 still be tried again; after it, nothing is.
 """
 
+from time import perf_counter
 from typing import Any, Final
 
 from agent.core.http.body import LAST_CHUNK, encode_chunk
@@ -152,7 +153,10 @@ class Forward:
         self.body_bytes = 0
         self.body_kept = True
         self.body_done = not head.has_body
-        self.trace: list[dict[str, Any]] | None = None
+        self.trace: list[tuple[Any, ...]] | None = None
+        """What is decided, step by step (agent.proxy.explain); None where nobody could ask."""
+        self.in_full = False
+        """The explanation was asked for: note all that was looked at."""
         self.upstream = ""
 
     # -- from the side that wants the response
@@ -166,10 +170,13 @@ class Forward:
         if reason != ADMITTED:
             self.over = True
             flag, text = reason_text(reason)
-            self._note("refused", flag=flag, detail=text)
+            self._note_admission(now)
+            self._note("refused", flag, text)
             self.sink.on_failed(Failure(503, flag, f"{self.cluster.name}: {text}", 1.0))
             return
         self.admitted = True
+        if self.trace is not None:
+            self._note_admission(now)
         self._try(now, None, False)
 
     def write_body(self, piece: bytes) -> bool:
@@ -238,6 +245,8 @@ class Forward:
         if endpoint is None:
             if not hedge:
                 flag, text = self.cluster.explain_none(now)
+                if self.trace is not None:
+                    self._note("no endpoint", flag, text, self.cluster.explain(now))
                 self._fail(now, outcome.LOCAL, Failure(503, flag, text, 1.0))
             return
         self.tries += 1
@@ -247,7 +256,8 @@ class Forward:
         else:
             self.attempt = attempt
         if self.trace is not None:
-            self._note("try", number=self.tries, hedge=hedge, endpoint=endpoint.address, candidates=self.cluster.explain(now))
+            compared: Any = self.cluster.explain(now) if self.in_full else self.cluster.compared()
+            self.trace.append((perf_counter(), "try", self.tries, endpoint.address, hedge, compared))
         endpoint.begin(now)
         pool = endpoint.pool
         if pool is None:
@@ -322,7 +332,7 @@ class Forward:
         if self.over or self.winner is not None or self.attempt is None or not self.body_done:
             return
         if not self.cluster.budget.try_start():
-            self._note("hedge refused", detail="retry budget spent")
+            self._note("hedge refused", "retry budget spent")
             return
         self.retry_slots += 1
         self.policy.counters.hedges += 1
@@ -346,7 +356,7 @@ class Forward:
             attempt.code = outcome.OVERLOADED
             attempt.retry_after_s = self.path.retry_after_s(head)
         if status >= 429 and self.policy.retries_status(status) and self._may_retry(attempt, now, attempt.code):
-            self._note("response discarded", endpoint=attempt.endpoint.address, status=status)
+            self._note("response discarded", attempt.endpoint.address, status)
             connection = attempt.connection
             attempt.finish(now, attempt.code)
             if connection is not None:
@@ -370,7 +380,7 @@ class Forward:
             else:
                 connection.deadline = 0.0
         if self.trace is not None:
-            self._note("response", endpoint=self.upstream, status=status, latency_ms=round(latency * 1000, 3))
+            self.trace.append((perf_counter(), "response", self.upstream, status, attempt.number))
         if self.path.plugins.upstream_hooks:
             self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number)
         self.sink.on_response(head)
@@ -390,7 +400,7 @@ class Forward:
         attempt.finish(now, outcome.CANCELLED if stale else code)
         if self.over:
             return
-        self._note("try failed", endpoint=attempt.endpoint.address, outcome=outcome.NAMES[code], detail=detail)
+        self._note("try failed", attempt.endpoint.address, outcome.NAMES[code], detail)
         if self.winner is attempt:
             self._conclude(now, code)
             self.sink.on_abort(Failure(502, _FLAG_OF.get(code, flags.UPSTREAM_RESET), detail))
@@ -423,7 +433,7 @@ class Forward:
             return False
         if not self.cluster.budget.try_start():
             self.policy.counters.retries_over_budget += 1
-            self._note("retry refused", detail="retry budget spent")
+            self._note("retry refused", "retry budget spent")
             return False
         self.retry_slots += 1
         return True
@@ -433,6 +443,7 @@ class Forward:
         delay_s = self.cluster.backoff(self.tries)
         if self.deadline > 0.0:
             delay_s = min(delay_s, self.deadline - now)
+        self._note("retry", round(delay_s * 1000, 3))
         avoid = attempt.endpoint
         self.timer = self.path.loop.call_later(delay_s, self._retry_now, avoid)
 
@@ -462,8 +473,23 @@ class Forward:
             self.cluster.done(now, latency, code)
         self.body = []
 
-    def _note(self, step: str, **details: Any) -> None:
+    def _note(self, step: str, *details: Any) -> None:
         if self.trace is not None:
-            details["step"] = step
-            details["at_ms"] = round((self.path.loop.time() - self.started) * 1000, 3)
-            self.trace.append(details)
+            self.trace.append((perf_counter(), step, *details))
+
+    def _note_admission(self, now: float) -> None:
+        if self.trace is not None:
+            cluster = self.cluster
+            full: Any = cluster.state(now) if self.in_full else None
+            self.trace.append(
+                (
+                    perf_counter(),
+                    "admission",
+                    cluster.name,
+                    cluster.breaker.state,
+                    cluster.in_flight,
+                    cluster.limit.limit,
+                    cluster.budget.spent,
+                    full,
+                )
+            )

@@ -1,5 +1,7 @@
 """From a cacheable request to a stored response, a flight to wait for, or a flight of its own."""
 
+from time import perf_counter
+
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
 from agent.core.cache.rules import HIT, HIT_STALE, evaluate, no_store, only_if_cached
@@ -40,7 +42,10 @@ class Lookup(Leaver):
                 fwd = b"vary-miss"
             if entry is not None:
                 verdict = evaluate(entry, head, now, policy.cache)
-                self._note(exchange, "lookup", found=True, verdict=verdict.rule, section=verdict.section)
+                if exchange.trace is not None:
+                    exchange.trace.append(
+                        (perf_counter(), "lookup", verdict.rule, verdict.section, now - entry.age_base, entry.fresh_until - now)
+                    )
                 if verdict.kind == HIT or verdict.kind == HIT_STALE:
                     path.store.on_hit(entry)
                     entry.hits += 1
@@ -56,9 +61,9 @@ class Lookup(Leaver):
                 stale = entry
                 fwd = b"stale" if now >= entry.fresh_until else b"request"
             else:
-                self._note(exchange, "lookup", found=True, verdict="another variant", section="RFC 9111 4.1")
+                self._note(exchange, "lookup", "only other variants stored", "RFC 9111 4.1")
         else:
-            self._note(exchange, "lookup", found=False, verdict="nothing stored", section="RFC 9111 4")
+            self._note(exchange, "lookup", "nothing stored", "RFC 9111 4")
         if head.flags & f.CACHE_CONTROL and only_if_cached(head):
             exchange.cache_status = cache_status.not_forwarded(b"only-if-cached")
             exchange.fail(Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)"))
@@ -81,7 +86,7 @@ class Lookup(Leaver):
             if flying is not None:
                 if flying.join(exchange):
                     policy.counters.collapsed += 1
-                    self._note(exchange, "collapsed", flight=True)
+                    self._note(exchange, "collapsed", len(flying.readers))
                     return
                 alone = True
         fill = Fill(path, self, flight, head, exchange.plan.key, policy)
@@ -99,6 +104,7 @@ class Lookup(Leaver):
         wire = upstream_wire(exchange, policy, validators, stale is not None)
         forward = Forward(fill.path, policy, policy.cluster, fill, fill.head, wire)
         forward.trace = exchange.trace
+        forward.in_full = exchange.why
         forward.priority = exchange.priority
         forward.hash_key = exchange.hash_key
         fill.forward = forward
@@ -134,9 +140,9 @@ class Lookup(Leaver):
             return
         self._fly(fill, leader, fill.policy, None)
 
-    def _note(self, exchange: Exchange, step: str, **details: object) -> None:
+    def _note(self, exchange: Exchange, step: str, what: str | int, section: str = "") -> None:
         if exchange.trace is not None:
-            exchange.trace.append({"step": step, **details})
+            exchange.trace.append((perf_counter(), step, what, section))
 
 
 def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], strip_conditionals: bool) -> None:
@@ -145,6 +151,7 @@ def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
     head: RequestHead = exchange.head
     forward = Forward(exchange.path, policy, policy.cluster, exchange, head, wire)
     forward.trace = exchange.trace
+    forward.in_full = exchange.why
     forward.deadline = exchange.deadline
     forward.priority = exchange.priority
     forward.hash_key = exchange.hash_key

@@ -4,7 +4,8 @@ The commonest case, a plain request for a fresh stored response, is answered by 
 from the plan that `plan_for` left on the head.
 """
 
-from typing import Any, Final
+from time import perf_counter
+from typing import Final
 
 from agent.core.cache.rules import may_lookup, primary_key
 from agent.core.http import fields as f
@@ -45,7 +46,7 @@ def plan_for(gate: Gate, head: RequestHead) -> Plan:
         cache = policy.cache
         if cache.enabled and not head.has_body and may_lookup(head, cache):
             plan.cacheable = True
-            plan.key = primary_key(target.service, head, cache)
+            plan.key = primary_key(target.service + target.key_space, head, cache)
             plan.plain = (
                 head.method == b"GET"
                 and head.minor == 1
@@ -69,9 +70,11 @@ def start(connection: Downstream, head: RequestHead, plan: Plan, started: float)
     """Begin an exchange and take it through the layers. It may be over when this returns."""
     exchange = Exchange(connection, head, plan, started)
     path = exchange.path
-    if head.flags & f.WHY and path.why.header:
-        exchange.why = True
+    if path.why.recent > 0:
         exchange.trace = []
+    if head.flags & f.WHY and path.why.header and not head.upgrade and head.method != b"CONNECT":
+        if head.get(b"x-pilotfish-why") == b"1":
+            exchange.answer_why()
     if head.flags & f.REQUEST_ID:
         exchange.request_id = head.get(b"x-request-id") or b""
     return exchange
@@ -124,11 +127,13 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
             # A split or a plugin chose the service or the key, so that the plan of the head does not hold: one of its own.
             lone = Plan(target, policy)
             lone.cacheable = True
-            lone.key = primary_key(policy.cluster.name, head, policy.cache) + exchange.cache_suffix
+            lone.key = primary_key(policy.cluster.name + target.key_space, head, policy.cache) + exchange.cache_suffix
             exchange.plan = lone
             _LOOKUP.run(exchange, policy)
             return
         exchange.outcome = counters.BYPASS
+        if exchange.trace is not None:
+            exchange.trace.append((perf_counter(), "lookup", "the cache answers GET and HEAD without a body", "RFC 9111 4"))
         exchange.cache_status = b"pilotfish; fwd=method" if head.method not in (b"GET", b"HEAD") else b"pilotfish; fwd=bypass"
     start_forward(exchange, policy, [], False)
 
@@ -233,7 +238,10 @@ def _choose_service(exchange: Exchange, target: RouteTarget) -> RoutePolicy | No
     policy = exchange.plan.policy
     if policy is not None:
         return policy
-    return path.policy_for(target, target.pick_service(path.random_u32()))
+    chosen = target.pick_service(path.random_u32())
+    if exchange.trace is not None:
+        exchange.trace.append((perf_counter(), "split", chosen))
+    return path.policy_for(target, chosen)
 
 
 def _configured_answer(exchange: Exchange, target: RouteTarget) -> bool:
@@ -250,7 +258,10 @@ def _configured_answer(exchange: Exchange, target: RouteTarget) -> bool:
 
 def _rate_limited(exchange: Exchange, target: RouteTarget) -> bool:
     for limiter in target.limits:
-        wait_s = limiter.take(limiter.key_of(exchange.head, exchange.connection.client), exchange.path.loop.time())
+        key = limiter.key_of(exchange.head, exchange.connection.client)
+        wait_s = limiter.take(key, exchange.path.loop.time())
+        if exchange.trace is not None:
+            exchange.trace.append((perf_counter(), "rate limit", limiter.text, wait_s <= 0.0, limiter.level(key)))
         if wait_s > 0.0:
             exchange.fail(Failure(429, flags.RATE_LIMITED, f"rate limit of {limiter.text} is used up", wait_s))
             return True
@@ -266,6 +277,8 @@ def _faulted(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> bo
         return False
     abort = fault.abort(path.random_u32())
     delay_s = fault.delay(path.random_u32())
+    if exchange.trace is not None and (abort or delay_s > 0.0):
+        exchange.trace.append((perf_counter(), "fault", abort, delay_s))
     if delay_s > 0.0:
         path.loop.call_later(delay_s, _after_fault, exchange, target, policy, abort)
         return True
@@ -314,9 +327,3 @@ def cookie_value(head: RequestHead, name: bytes) -> bytes | None:
             if key == name:
                 return value
     return None
-
-
-def note(exchange: Exchange, **details: Any) -> None:
-    """Add a step to the explanation of an exchange, where one was asked for."""
-    if exchange.trace is not None:
-        exchange.trace.append(details)

@@ -46,11 +46,22 @@ class Chooser:
             scale = min(1.0, 4096.0 / total)
             for endpoint in endpoints:
                 self.weighted.extend([endpoint] * max(1, round(endpoint.weight * scale)))
-        self.last: tuple[Endpoint, Endpoint] | None = None
-        """The two that were compared in the last choice, where two were."""
+        self.first: Endpoint | None = None
+        """The two that the last choice compared, where it compared two, and what they cost."""
+        self.second: Endpoint | None = None
+        self.first_cost = 0.0
+        self.second_cost = 0.0
 
     def choose(self, now: float, hash_key: int) -> Endpoint:
         return self.weighted[(self.random.u32() * len(self.weighted)) >> 32]
+
+    def cheaper(self, a: Endpoint, a_cost: float, b: Endpoint, b_cost: float) -> Endpoint:
+        """The one that costs less, and the comparison remembered for whoever asks why."""
+        self.first = a
+        self.second = b
+        self.first_cost = a_cost
+        self.second_cost = b_cost
+        return a if a_cost <= b_cost else b
 
 
 class TwoChoices(Chooser):
@@ -68,8 +79,7 @@ class TwoChoices(Chooser):
             second += 1
         a = endpoints[first]
         b = endpoints[second]
-        self.last = (a, b)
-        return a if self.cost(a, now) <= self.cost(b, now) else b
+        return self.cheaper(a, self.cost(a, now), b, self.cost(b, now))
 
     def cost(self, endpoint: Endpoint, now: float) -> float:
         return endpoint.cost(now)

@@ -61,6 +61,8 @@ class Cluster:
         self._hashing = service.balance.policy in ("ring_hash", "maglev")
         self._all: Chooser | None = None
         self._local: Chooser | None = None
+        self._chose: Chooser | None = None
+        """Who made the last choice."""
         self._local_share = 0.0
         self._look_at = 0.0
         self._turn_at = 0.0
@@ -186,9 +188,15 @@ class Cluster:
             return everyone.choose(now, key)
         local = self._local
         if local is not None and turn < 2 and self._random.u32() <= self._local_share * 4_294_967_295.0:
+            self._chose = local
             near = local.choose(now, hash_key)
             far = everyone.endpoints[(self._random.u32() * len(everyone.endpoints)) >> 32]
-            return far if near.cost(now) > SPILL_FACTOR * far.cost(now) and near.in_flight else near
+            if near.in_flight and far is not near:
+                cost = near.cost(now)
+                if cost > SPILL_FACTOR * far.cost(now):
+                    return local.cheaper(far, far.cost(now), near, cost)
+            return near
+        self._chose = everyone
         return everyone.choose(now, hash_key)
 
     def _any_usable(self, now: float, avoid: Endpoint | None) -> Endpoint | None:
@@ -206,12 +214,35 @@ class Cluster:
             return "CB", f"the circuit breakers of all {len(self.endpoints)} endpoints of {self.name} are open"
         return "UH", f"{self.name} has no healthy endpoint among {len(self.endpoints)}"
 
+    def compared(self) -> tuple[str, float, str, float] | None:
+        """The two addresses that the last `pick` compared, each with what it cost; None where it compared none."""
+        chooser = self._chose
+        if chooser is None or chooser.first is None or chooser.second is None:
+            return None
+        return chooser.first.address, chooser.first_cost, chooser.second.address, chooser.second_cost
+
     def explain(self, now: float) -> list[dict[str, Any]]:
-        """The endpoints that the last choice compared, with what they cost; a sample of all where it compared none."""
-        chooser = self._local or self._all
-        compared = chooser.last if chooser is not None else None
-        shown = list(compared) if compared is not None else self.endpoints[:8]
-        return [self._row(endpoint, now) for endpoint in shown]
+        """All about the endpoints that the last `pick` compared; a sample of all where it compared none."""
+        chooser = self._chose
+        if chooser is None or chooser.first is None or chooser.second is None:
+            return [self._row(endpoint, now) for endpoint in self.endpoints[:8]]
+        rows = [self._row(chooser.first, now), self._row(chooser.second, now)]
+        rows[0]["cost"] = round(chooser.first_cost, 6)
+        rows[1]["cost"] = round(chooser.second_cost, 6)
+        return rows
+
+    def state(self, now: float) -> dict[str, Any]:
+        """What `admit` looks at, in full, for an explanation."""
+        calls, failures, slow = self.breaker.rates(now)
+        return {
+            "requests_max": self.service.limits.requests_max,
+            "breaker_calls": calls,
+            "breaker_failures": failures,
+            "breaker_slow_calls": slow,
+            "concurrency_shortest_ms": round(self.limit.shortest_s * 1000, 3),
+            "retry_budget": max(self.budget.at_least, int(self.budget.share * self.in_flight)),
+            "panic": self.panic,
+        }
 
     # -- looking again
 

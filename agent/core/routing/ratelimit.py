@@ -55,5 +55,10 @@ class Limiter:
         self.refused += 1
         return (1.0 - tokens) / self.rate
 
+    def level(self, key: bytes) -> float:
+        """Tokens that the last `take` of this key left."""
+        bucket = self._buckets.get(key)
+        return bucket[0] if bucket is not None else self.burst
+
     def __len__(self) -> int:
         return len(self._buckets)

@@ -1,0 +1,107 @@
+"""Why a request was answered as it was: the chain of decisions, put together only when somebody asks.
+
+What the data path keeps of a request is one tuple, the *story*, with a list of small tuples, the *trace*; here they get their
+names. Nothing in them is as large as a body.
+
+story: request head, route table, request id, service, status, outcome, flag, detail, Cache-Status, endpoint, start and duration
+in seconds, trace. trace: (when, step, values...) with the values that `STEPS` names.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from agent.core.routing.breaker import STATE_NAMES
+from agent.proxy.counters import OUTCOMES
+from agent.proxy.flags import MEANING
+
+Story = tuple[Any, ...]
+
+STEPS: Final[dict[str, tuple[str, ...]]] = {
+    "rate limit": ("limit", "allowed", "tokens_left"),
+    "fault": ("abort_status", "delay_s"),
+    "split": ("service",),
+    "lookup": ("verdict", "section", "age_s", "fresh_for_s"),
+    "collapsed": ("readers_before",),
+    "admission": ("service", "breaker", "in_flight", "concurrency_limit", "retries_under_way", "state"),
+    "refused": ("flag", "detail"),
+    "try": ("number", "endpoint", "hedge", "compared"),
+    "no endpoint": ("flag", "detail", "compared"),
+    "response": ("endpoint", "status", "try"),
+    "response discarded": ("endpoint", "status"),
+    "try failed": ("endpoint", "outcome", "detail"),
+    "retry": ("after_ms",),
+    "retry refused": ("detail",),
+    "hedge refused": ("detail",),
+    "storage": ("store", "verdict", "section", "lifetime"),
+}
+"""The steps of a trace and what each says."""
+
+
+def find(stories: Iterable[Story], request_id: str, target: str) -> Story | None:
+    """The latest story with that X-Request-Id (or target); None where none is kept."""
+    wanted = request_id.encode("latin-1", "replace")
+    aim = target.encode("latin-1", "replace")
+    for story in reversed(list(stories)):
+        head = story[0]
+        if (wanted and wanted in (story[2], head.get(b"x-request-id"))) or (aim and head.target == aim):
+            return story
+    return None
+
+
+def told(agent_id: str, story: Story) -> bytes:
+    """The explanation as JSON, the answer to a request with X-Pilotfish-Why."""
+    return json.dumps(explain(agent_id, story), indent=2).encode("ascii") + b"\n"
+
+
+def explain(agent_id: str, story: Story) -> dict[str, Any]:
+    """The explanation: the request, what became of it, and the steps in the order that they were taken."""
+    head, table, request_id, service, status, outcome, flag, detail, cache_status, endpoint, started, elapsed_s, trace = story
+    steps = list(table.explain(head))
+    steps.extend(_step(entry, started) for entry in trace)
+    return {
+        "agent": agent_id,
+        "id": (request_id or head.get(b"x-request-id") or b"").decode("latin-1"),
+        "request": {
+            "method": head.method.decode("latin-1"),
+            "authority": head.authority.decode("latin-1"),
+            "target": head.target.decode("latin-1"),
+        },
+        "service": service,
+        "status": status,
+        "outcome": OUTCOMES[outcome],
+        "cache_status": cache_status.decode("latin-1"),
+        "flag": flag,
+        "flag_meaning": MEANING.get(flag, ""),
+        "detail": detail,
+        "endpoint": endpoint,
+        "ms": round(elapsed_s * 1000, 3),
+        "steps": steps,
+    }
+
+
+def _step(entry: tuple[Any, ...], started: float) -> dict[str, Any]:
+    when, name, *values = entry
+    step: dict[str, Any] = {"step": name, "at_ms": round((when - started) * 1000, 3)}
+    for key, value in zip(STEPS[name], values, strict=False):
+        if key == "breaker":
+            step[key] = STATE_NAMES[value]
+        elif key == "compared":
+            step[key] = _compared(value)
+        elif key == "lifetime":
+            step[key] = {"seconds": value[0], "rule": value[1], "section": value[2]} if value is not None else None
+        elif key == "state":
+            step.update(value or {})
+        elif value != "":
+            step[key] = round(value, 3) if isinstance(value, float) else value
+    return step
+
+
+def _compared(value: Any) -> list[dict[str, Any]]:
+    """Rows in full where the explanation was asked for with the request, else addresses and scores."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return value
+    first, first_cost, second, second_cost = value
+    return [{"address": first, "cost": round(first_cost, 6)}, {"address": second, "cost": round(second_cost, 6)}]
