@@ -19,11 +19,11 @@ def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, respo
         path.store.purge_url(host, target)
         if policy.cache.key_query != "whole":
             # Under a shaped key one response stands for several targets.
-            path.store.purge_key(key_of(policy.cluster.name, host, target, policy.cache))
+            path.store.purge_key(key_of(policy.cluster.name + policy.target.key_space, host, target, policy.cache))
 
 
 def _refresh(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead) -> None:
-    slot = path.store.find(primary_key(policy.cluster.name, head, policy.cache))
+    slot = path.store.find(primary_key(policy.cluster.name + policy.target.key_space, head, policy.cache))
     if slot is None or response.status != 200:
         return
     entry = slot.variants.get(variant_of(slot.vary, head)) if slot.vary else slot.entry

@@ -46,6 +46,9 @@ class RouteTarget:
     def __init__(self, name: str, route_name: str, service: Service, route: Route | None) -> None:
         self.service = name
         self.route = route_name
+        self.key_space = ""
+        """What the cache key gets besides the service: a route chosen by header fields does not share its URLs' responses with
+        the routes that others get."""
         self.timeouts: Timeouts = (route.timeouts if route else None) or service.timeouts
         self.retries: Retries = (route.retries if route else None) or service.retries
         self.cache: CachePolicy = (route.cache if route else None) or service.cache
@@ -102,6 +105,8 @@ class ServiceRoutes:
         self.routes: list[tuple[Matcher, RouteTarget]] = []
         for index, route in enumerate(service.routes):
             target = RouteTarget(name, route.name or f"{name}#{index}", service, route)
+            if route.match.headers:
+                target.key_space = f"#{index}"
             self.routes.append((Matcher(route.match), target))
 
     def match(self, head: RequestHead) -> RouteTarget:
