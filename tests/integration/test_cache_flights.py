@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
-    policies = {
+    policies: dict[str, dict[str, object]] = {
         "web": {},
         "few": {"waiters_max": 2},
         "brief": {"wait_timeout": "20ms"},
