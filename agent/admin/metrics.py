@@ -89,7 +89,8 @@ class AgentCollector(Collector):
         yield GaugeMetricFamily("pilotfish_cache_entries", "Stored responses", value=store.count)
         evictions = CounterMetricFamily("pilotfish_cache_evictions", "Entries that went for want of room", labels=["service"])
         for name, stats in store.by_service.items():
-            evictions.add_metric([name], stats.evictions)
+            if name in agent.path.counters:
+                evictions.add_metric([name], stats.evictions)
         yield evictions
         connections = GaugeMetricFamily("pilotfish_connections", "Open client connections", labels=["listener"])
         errors = CounterMetricFamily("pilotfish_protocol_errors", "What clients sent that is no HTTP/1", labels=["listener"])

@@ -152,6 +152,9 @@ class Agent:
                         endpoint.pool.close()
                 if name not in clusters:
                     self._stop_background(name)
+        for name in list(path.counters):
+            if name not in clusters and name != "passthrough":
+                del path.counters[name]  # the series of a service that is gone go with it
         table = RouteTable(services)
         path.install(table, clusters)
         application = {"application": _catch_all(settings.application)} if settings.application is not None else {}
@@ -177,8 +180,11 @@ class Agent:
         if len(ready) != len(specs):
             tasks.append(self.loop.create_task(keep_resolved(cluster, specs)))
         if service.health.path or service.health.tcp:
-            tasks.append(self.loop.create_task(check_health(cluster)))
+            tasks.append(self.loop.create_task(check_health(cluster, self._share)))
         return cluster
+
+    def _share(self) -> float:
+        return self.path.random_u32() / 4_294_967_296.0
 
     def _stop_background(self, name: str) -> None:
         for task in self._background.pop(name, []):

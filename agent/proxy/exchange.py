@@ -126,6 +126,7 @@ class Exchange(ResponseSink):
         """What a plugin adds to the cache key."""
         self.deadline = 0.0
         """Loop time by which the client wants its answer."""
+        self.timer: Any = None
         self.priority = 5
         self.hash_key = -1
 
@@ -439,6 +440,16 @@ class Exchange(ResponseSink):
         self.cancel_upstream()
         self.finish(False)
 
+    def keep_deadline(self) -> None:
+        """Fail at the client's deadline if nothing has been answered by then."""
+        self.timer = self.path.loop.call_at(self.deadline, self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        self.timer = None
+        if not self.over and not self.answered:
+            self.cancel_upstream()
+            self.fail(Failure(504, flags.DEADLINE, "the client's deadline passed before the upstream answered"))
+
     def cancel_upstream(self) -> None:
         source = self.source
         if source is not None:
@@ -454,6 +465,8 @@ class Exchange(ResponseSink):
         if self.over:
             return
         self.over = True
+        if self.timer is not None:
+            self.timer.cancel()
         path = self.path
         elapsed = perf_counter() - self.started
         policy = self.policy

@@ -23,6 +23,7 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"
 _NO_TRAILERS: Final[list[Field]] = []
 
 LIMIT_REQUEST: Final = "the request's time limit ran out before the upstream answered"
+LIMIT_WAIT: Final = "the request's time limit ran out before there was a connection to send it on"
 LIMIT_FIRST_BYTE: Final = "the upstream sent no response head in time"
 LIMIT_ATTEMPT: Final = "the try took longer than its time limit"
 LIMIT_IDLE: Final = "the upstream stopped in the middle of a response body"
@@ -137,6 +138,9 @@ class Forward:
         self.timeouts = policy.timeouts
         self.retries = policy.retries
         self.deadline = 0.0
+        """Loop time by which the response head must be there: the client's own deadline, or the configured limit if that is
+        sooner."""
+        self.clients_deadline = False
         self.priority = 5
         self.hash_key = -1
         self.started = 0.0
@@ -149,6 +153,9 @@ class Forward:
         self.admitted = False
         self.over = False
         self.timer: Any = None
+        """Of the next retry or hedge."""
+        self.limit_timer: Any = None
+        """Ends a wait for a connection at the deadline. (A request that has its connection is the wheel's.)"""
         self.body: list[bytes] = []
         self.body_bytes = 0
         self.body_kept = True
@@ -164,8 +171,12 @@ class Forward:
     def start(self) -> None:
         now = self.path.loop.time()
         self.started = now
-        if self.timeouts.request > 0.0 and self.deadline == 0.0:
-            self.deadline = now + self.timeouts.request
+        self.clients_deadline = self.deadline > 0.0
+        if self.timeouts.request > 0.0:
+            limit = now + self.timeouts.request
+            if self.deadline == 0.0 or limit < self.deadline:
+                self.deadline = limit
+                self.clients_deadline = False
         reason = self.cluster.admit(now, self.priority)
         if reason != ADMITTED:
             self.over = True
@@ -268,6 +279,8 @@ class Forward:
             if delay_s > 0.0:
                 self.timer = self.path.loop.call_later(delay_s, self._start_hedge)
         pool.acquire(attempt, fresh or self.head.method == b"CONNECT")
+        if attempt.connection is None and self.deadline > 0.0 and not self.over and self.limit_timer is None:
+            self.limit_timer = self.path.loop.call_at(self.deadline, self._no_connection_in_time)
 
     def on_connected(self, attempt: Attempt, connection: UpstreamConnection) -> None:
         """A try has its connection: write what there is of the request."""
@@ -299,6 +312,22 @@ class Forward:
                 self.sink.on_request_writable()
                 return
         self._arm_response_limit(connection)
+
+    def _no_connection_in_time(self) -> None:
+        self.limit_timer = None
+        if self.over or self.winner is not None:
+            return
+        for attempt in (self.attempt, self.hedge):
+            if attempt is not None and not attempt.over and attempt.connection is not None:
+                return
+        now = self.path.loop.time()
+        for attempt in (self.attempt, self.hedge):
+            if attempt is not None:
+                attempt.abandon(now)
+        self._fail(now, outcome.LOCAL, Failure(504, self._late_flag(), LIMIT_WAIT))
+
+    def _late_flag(self) -> str:
+        return flags.DEADLINE if self.clients_deadline else flags.UPSTREAM_TIMEOUT
 
     def _open_tunnel(self, attempt: Attempt, connection: UpstreamConnection) -> None:
         now = self.path.loop.time()
@@ -355,13 +384,7 @@ class Forward:
         elif status == 429:
             attempt.code = outcome.OVERLOADED
             attempt.retry_after_s = self.path.retry_after_s(head)
-        if status >= 429 and self.policy.retries_status(status) and self._may_retry(attempt, now, attempt.code):
-            self._note("response discarded", attempt.endpoint.address, status)
-            connection = attempt.connection
-            attempt.finish(now, attempt.code)
-            if connection is not None:
-                connection.close()
-            self._retry(attempt, now)
+        if status >= 409 and self.policy.retries_status(status) and self._give_up(attempt, now, status):
             return
         self.winner = attempt
         self.upstream = attempt.endpoint.address
@@ -384,6 +407,24 @@ class Forward:
         if self.path.plugins.upstream_hooks:
             self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number)
         self.sink.on_response(head)
+
+    def _give_up(self, attempt: Attempt, now: float, status: int) -> bool:
+        """Drop a response that is to be retried. False where it is the best there will be."""
+        twin = self.hedge if attempt is self.attempt else self.attempt
+        waits = twin is not None and not twin.over
+        if not waits:
+            if attempt.retry_after_s > 0.0 and not self.cluster.has_other(attempt.endpoint, now):
+                return False  # asked to wait, and there is nobody else to ask
+            if not self._may_retry(attempt, now, attempt.code):
+                return False
+        self._note("response discarded", attempt.endpoint.address, status)
+        connection = attempt.connection
+        attempt.finish(now, attempt.code)
+        if connection is not None:
+            connection.close()
+        if not waits:
+            self._retry(attempt, now)
+        return True
 
     def on_try_end(self, attempt: Attempt, trailers: list[Field]) -> None:
         now = self.path.loop.time()
@@ -422,7 +463,10 @@ class Forward:
         status = 504 if code == outcome.TIMEOUT else 503 if code == outcome.LOCAL else 502
         if code == outcome.CONNECT_FAILURE:
             status = 503
-        self._fail(now, code, Failure(status, _FLAG_OF.get(code, flags.UPSTREAM_RESET), detail))
+        flag = _FLAG_OF.get(code, flags.UPSTREAM_RESET)
+        if code == outcome.TIMEOUT and detail == LIMIT_REQUEST:
+            flag = self._late_flag()
+        self._fail(now, code, Failure(status, flag, detail))
 
     def _may_retry(self, attempt: Attempt, now: float, code: int) -> bool:
         if self.over or self.tries > self.retries.attempts or (self.deadline > 0.0 and now >= self.deadline):
@@ -440,7 +484,9 @@ class Forward:
 
     def _retry(self, attempt: Attempt, now: float) -> None:
         self.policy.counters.retries += 1
-        delay_s = self.cluster.backoff(self.tries)
+        if self.timer is not None:
+            self.timer.cancel()
+        delay_s = self.cluster.backoff(self.retries, self.tries)
         if self.deadline > 0.0:
             delay_s = min(delay_s, self.deadline - now)
         self._note("retry", round(delay_s * 1000, 3))
@@ -463,6 +509,9 @@ class Forward:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.limit_timer is not None:
+            self.limit_timer.cancel()
+            self.limit_timer = None
         while self.retry_slots:
             self.retry_slots -= 1
             self.cluster.budget.finish()

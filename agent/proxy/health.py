@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import HealthCheck
 from agent.core.routing.endpoint import Endpoint, EndpointSpec
 from agent.proxy.pool import Pool
+
+JITTER = 0.1
 
 
 async def probe(endpoint: Endpoint, check: HealthCheck) -> bool:
@@ -35,21 +38,26 @@ async def probe(endpoint: Endpoint, check: HealthCheck) -> bool:
         return False
 
 
-async def check_health(cluster: Cluster) -> None:
-    """Check every endpoint of a cluster, each interval, until cancelled."""
+async def check_health(cluster: Cluster, share: Callable[[], float]) -> None:
+    """Check every endpoint of a cluster, each interval, until cancelled.
+
+    share: a random number from 0 to 1. Intervals are spread by a tenth either way, so that the agents of a fleet that started
+    together do not go on checking together.
+    """
     check = cluster.service.health
     streaks: dict[str, int] = {}
     loop = asyncio.get_running_loop()
     while True:
         endpoints = list(cluster.endpoints)
         results = await asyncio.gather(*(probe(endpoint, check) for endpoint in endpoints))
+        streaks = {endpoint.address: streaks.get(endpoint.address, 0) for endpoint in endpoints}
         for endpoint, good in zip(endpoints, results, strict=True):
             streak = streaks.get(endpoint.address, 0)
             streak = max(streak, 0) + 1 if good else min(streak, 0) - 1
             streaks[endpoint.address] = streak
             if streak >= check.healthy or -streak >= check.unhealthy:
                 cluster.set_health(endpoint.address, good, loop.time())
-        await asyncio.sleep(check.interval)
+        await asyncio.sleep(check.interval * (1.0 + JITTER * (2.0 * share() - 1.0)))
 
 
 def is_name(host: str) -> bool:

@@ -72,6 +72,8 @@ class Lookup(Leaver):
 
     def _to_upstream(self, exchange: Exchange, policy: RoutePolicy, flight: bytes, stale: Entry | None, fwd: bytes, now: float) -> None:
         path = exchange.path
+        if exchange.deadline > 0.0:
+            exchange.keep_deadline()  # a flight has no client's deadline
         head = exchange.head
         if head.method != b"GET" or (head.flags & f.RANGE and stale is None):
             exchange.outcome = counters.MISS

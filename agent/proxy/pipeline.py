@@ -107,6 +107,9 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
     head = exchange.head
     if head.flags & f.DEADLINE:
         left_s = deadline_of(head)
+        if left_s is not None and left_s <= 0.0:
+            exchange.fail(Failure(504, flags.DEADLINE, "the request came when its deadline had passed"))
+            return
         if left_s is not None:
             exchange.deadline = exchange.path.loop.time() + left_s
     if policy.cluster.in_flight >= policy.priority_from:

@@ -11,7 +11,7 @@ from agent.core.routing.balance import Chooser, Random, make_chooser
 from agent.core.routing.breaker import CLOSED, STATE_NAMES, CircuitBreaker
 from agent.core.routing.budget import RetryBudget, full_jitter_s
 from agent.core.routing.concurrency import AdaptiveLimit
-from agent.core.routing.config import Service
+from agent.core.routing.config import Retries, Service
 from agent.core.routing.endpoint import CANCELLED, LOCAL, OK, OVERLOADED, Board, Endpoint, EndpointSpec
 from agent.core.routing.latency import LatencyWindow
 from agent.core.routing.outlier import OutlierDetector
@@ -27,6 +27,8 @@ OVERPROVISION: Final = 1.4
 SPILL_FACTOR: Final = 3.0
 """A local endpoint this many times as costly as a remote one lets the remote one have the request."""
 PICKS_MAX: Final = 4
+RAMP_LEAST: Final = 0.1
+"""Share of its weight that slow start begins with (Envoy's min_weight_percent)."""
 
 
 def reason_text(reason: int) -> tuple[str, str]:
@@ -79,8 +81,8 @@ class Cluster:
             if endpoint is None:
                 service = self.service
                 endpoint = Endpoint(spec, service.balance, service.breaker, service.outlier, self._board, now)
-                if not first and service.balance.slow_start > 0.0:
-                    endpoint.ramp_from = now
+                if not first:
+                    self._begin_ramp(endpoint, now)
             endpoint.weight = spec.weight
             endpoint.zone = spec.zone
             kept.append(endpoint)
@@ -116,8 +118,14 @@ class Cluster:
                 endpoint.healthy = healthy
                 self._board.dirty = True
                 self._event(now, "healthy" if healthy else "unhealthy", endpoint=address)
-                if healthy and self.service.balance.slow_start > 0.0:
-                    endpoint.ramp_from = now
+                if healthy:
+                    self._begin_ramp(endpoint, now)
+
+    def _begin_ramp(self, endpoint: Endpoint, now: float) -> None:
+        """It is new or back: slow start, where there is one."""
+        if self.service.balance.slow_start > 0.0:
+            endpoint.ramp_from = now
+            endpoint.ramp = RAMP_LEAST
 
     # -- admission
 
@@ -206,6 +214,10 @@ class Cluster:
                 return endpoint
         return None
 
+    def has_other(self, avoid: Endpoint, now: float) -> bool:
+        """Whether a retry has anywhere else to go: an endpoint that is usable and has not asked us to wait."""
+        return any(endpoint is not avoid and endpoint.usable and endpoint.busy_until <= now for endpoint in self.endpoints)
+
     def explain_none(self, now: float) -> tuple[str, str]:
         """Reason flag and words for a `pick` that found nobody."""
         if not self.endpoints:
@@ -260,8 +272,7 @@ class Cluster:
             if endpoint.ejected_until and endpoint.ejected_until <= now:
                 endpoint.ejected_until = 0.0
                 self._event(now, "returned", endpoint=endpoint.address)
-                if self.service.balance.slow_start > 0.0:
-                    endpoint.ramp_from = now
+                self._begin_ramp(endpoint, now)
             if not endpoint.healthy or endpoint.ejected_until > now:
                 continue
             well += 1
@@ -342,7 +353,7 @@ class Cluster:
             for endpoint in self.endpoints:
                 if endpoint.ramp_from:
                     share = (now - endpoint.ramp_from) / slow_start_s
-                    endpoint.ramp = min(max(share, 0.1), 1.0)
+                    endpoint.ramp = min(max(share, RAMP_LEAST), 1.0)
                     if share >= 1.0:
                         endpoint.ramp_from = 0.0
         if now >= self._look_at:
@@ -350,9 +361,8 @@ class Cluster:
 
     # -- retries
 
-    def backoff(self, attempt: int) -> float:
+    def backoff(self, retries: Retries, attempt: int) -> float:
         """Seconds to wait before retry number `attempt`."""
-        retries = self.service.retries
         return full_jitter_s(retries.backoff_base, retries.backoff_max, attempt, self._random.u32())
 
     def hedge_delay(self, now: float) -> float:

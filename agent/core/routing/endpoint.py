@@ -139,7 +139,8 @@ class Endpoint:
             self._board.dirty = True
         self.window_requests += 1
         if outcome == OVERLOADED:
-            self.breaker.record(now, True, latency_s)  # it works, it has too much to do
+            if self.breaker.record(now, True, latency_s):  # it works, it has too much to do
+                self._board.dirty = True
             return
         self.failures += 1
         self.window_failures += 1
