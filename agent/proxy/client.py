@@ -3,16 +3,16 @@
 from time import perf_counter
 from typing import Any, Final
 
-from agent.core.cache import cache_status
-from agent.core.http.body import ChunkedDecoder
+from agent.core.http.body import RequestBody
 from agent.core.http.errors import BadMessage
-from agent.core.http.fields import REQUEST_ID
-from agent.core.http.head import RequestHead
+from agent.core.http.head import RequestHead, complaint_of_beginning
 from agent.proxy import flags, pipeline, rescue
-from agent.proxy.exchange import Downstream, Exchange
+from agent.proxy.exchange import Exchange
 from agent.proxy.gate import Gate, Plan
-from agent.proxy.serve import WIRE_BODY_MAX, hit_wire
+from agent.proxy.hit import answer_hit
+from agent.proxy.reply import Downstream
 from agent.proxy.sink import Failure
+from agent.runtime.sockets import original_destination
 from agent.runtime.wheel import Timed
 
 IDLE: Final = 0
@@ -49,9 +49,10 @@ class ClientConnection(Downstream):
         self.buffer = b""
         """Octets not yet understood: an unfinished head, or requests that wait for the one before."""
         self.exchange: Exchange | None = None
-        self.body_left = 0
-        self.chunked: ChunkedDecoder | None = None
-        self.body_bytes = 0
+        self.body: RequestBody | None = None
+        """What is still to come of the request under way; None once its body is complete."""
+        self.head_timed = False
+        """The limit of the head that is coming in has begun to run."""
         self.parsing = False
         self.reading_paused = False
         self.tunnel = False
@@ -162,7 +163,7 @@ class ClientConnection(Downstream):
                 data = data[end:] if end < len(data) else b""
             self.blank = False
             plan = pipeline.plan_for(self.gate, head)
-            if plan.plain and self._hit(head, plan, started):
+            if plan.plain and answer_hit(self, head, plan, started):
                 continue
             if not self._begin(head, plan, started, data):
                 break
@@ -175,61 +176,6 @@ class ClientConnection(Downstream):
             else:
                 self._limit(self.path.client_timeouts.keep_alive)
 
-    def _hit(self, head: RequestHead, plan: Plan, started: float) -> bool:
-        """Answer a plain request from a fresh stored response, if there is one (RFC 9111 section 4)."""
-        path = self.path
-        store = path.store
-        slot = store.find(plan.key)
-        if slot is None:
-            return False
-        entry = slot.entry
-        if entry is None:
-            return False
-        now = path.wall()
-        if now >= entry.fresh_until or entry.no_cache or path.draining:
-            return False
-        second = int(now)
-        wire = entry.wire
-        if entry.wire_second != second:
-            wire = hit_wire(path, entry, second)
-        if entry.length <= WIRE_BODY_MAX:
-            self.transport.write(wire)
-        else:
-            self.transport.writelines([wire, *entry.body])
-        store.on_hit(entry)
-        entry.hits += 1
-        policy = plan.policy
-        if policy is None:
-            return True
-        counters = policy.counters
-        elapsed = perf_counter() - started
-        if entry.status < 300:
-            counters.hit_ok.record(elapsed)
-        else:
-            counters.record(1, entry.status, elapsed)
-        if path.access_log is not None:
-            path.access_log.record_hit(self, head, entry, policy, elapsed)
-        if head.flags & REQUEST_ID and path.why.recent:
-            found = (started + elapsed, "lookup", "fresh", "RFC 9111 4.2", now - entry.age_base, entry.fresh_until - now)
-            path.recent.append(
-                (
-                    head,
-                    self.gate.table,
-                    b"",
-                    counters.name,
-                    entry.status,
-                    1,
-                    "",
-                    "",
-                    cache_status.hit(entry, now),
-                    "",
-                    started,
-                    elapsed,
-                    [found],
-                )
-            )
-        return True
-
     def _incomplete(self, data: bytes) -> None:
         http = self.path.http
         if len(data) > http.head_bytes_max:
@@ -238,14 +184,9 @@ class ClientConnection(Downstream):
             else:
                 self._refuse(431, flags.DOWNSTREAM_PROTOCOL_ERROR, f"head of more than {http.head_bytes_max} octets")
             return
-        if data.count(b"\n") != data.count(b"\r\n"):
-            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, "bare LF in the request head; lines end in CRLF")
-            return
-        if data.count(b"\r", 0, len(data) - 1) != data.count(b"\r\n"):
-            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, "bare CR in the request head; lines end in CRLF")
-            return
-        if data[:1] < b"!" and data[:1] != b"\r":
-            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, f"{data[:8]!r} is not the beginning of a request")
+        complaint = complaint_of_beginning(data)
+        if complaint:
+            self._refuse(400, flags.DOWNSTREAM_PROTOCOL_ERROR, complaint)
             return
         if self.eof:
             self.transport.close()
@@ -253,9 +194,9 @@ class ClientConnection(Downstream):
         self.buffer = data
         if self.state != HEAD:
             self.state = HEAD
-            if self.timer.deadline == 0.0 or self.body_bytes >= 0:
+            if self.timer.deadline == 0.0 or not self.head_timed:
                 self._limit(self.path.client_timeouts.head)
-                self.body_bytes = -1  # one limit for the whole head, however it dribbles in
+                self.head_timed = True  # one limit for the whole head, however it dribbles in
 
     def _limit(self, seconds: float) -> None:
         if seconds > 0.0:
@@ -267,21 +208,18 @@ class ClientConnection(Downstream):
         """Start an exchange; `rest` is what came behind the head. True when it is over and `buffer` may be read on."""
         self.state = BUSY
         self.timer.deadline = 0.0
-        self.body_bytes = 0
-        self.chunked = None
-        self.body_left = 0
+        self.head_timed = False
+        self.body = None
         self.body_complete = True
         self.buffer = rest
         if head.has_body:
-            limit = self.path.http.body_bytes_max
-            if limit and head.content_length > limit:
-                self._refuse(413, flags.BODY_TOO_LARGE, f"body of {head.content_length} octets; at most {limit} are accepted")
+            http = self.path.http
+            try:
+                self.body = RequestBody(head.content_length, http.body_bytes_max, http.head_bytes_max, http.header_count_max)
+            except BadMessage as error:
+                self._refuse(error.status, flags.BODY_TOO_LARGE, error.reason)
                 return False
             self.body_complete = False
-            if head.chunked:
-                self.chunked = ChunkedDecoder(self.path.http.head_bytes_max, self.path.http.header_count_max)
-            else:
-                self.body_left = head.content_length
         exchange = pipeline.start(self, head, plan, started)
         self.exchange = exchange
         if not self.body_complete and rest:
@@ -329,38 +267,23 @@ class ClientConnection(Downstream):
 
     def _body_pieces(self, data: bytes) -> list[bytes] | None:
         """Unframe some of the request's body; what follows the body goes to `buffer`. None when it was refused."""
-        decoder = self.chunked
-        limit = self.path.http.body_bytes_max
-        if decoder is None:
-            left = self.body_left
-            size = len(data)
-            if size < left:
-                self.body_left = left - size
-                return [data]
-            self.body_left = 0
-            self.body_complete = True
-            if size > left:
-                self.buffer = data[left:]
-                return [data[:left]]
-            return [data]
+        body = self.body
+        if body is None:
+            return None
         try:
-            pieces: list[bytes] = decoder.feed(data)
+            pieces: list[bytes] = body.feed(data)
         except BadMessage as error:
-            self._reject_body(error.status, flags.DOWNSTREAM_PROTOCOL_ERROR, error.reason)
+            self._reject_body(error.status, error.reason)
             return None
-        for piece in pieces:
-            self.body_bytes += len(piece)
-        if limit and self.body_bytes > limit:
-            self._reject_body(413, flags.BODY_TOO_LARGE, f"body of more than {limit} octets")
-            return None
-        if decoder.done:
+        if body.done:
             self.body_complete = True
-            self.buffer = decoder.rest
-            self.chunked = None
+            self.buffer = body.rest
+            self.body = None
         return pieces
 
-    def _reject_body(self, status: int, flag: str, reason: str) -> None:
+    def _reject_body(self, status: int, reason: str) -> None:
         exchange = self.exchange
+        flag = flags.BODY_TOO_LARGE if status == 413 else flags.DOWNSTREAM_PROTOCOL_ERROR
         self.gate.counters.protocol_errors += 1
         if exchange is not None:
             exchange.cancel_upstream()
@@ -377,7 +300,7 @@ class ClientConnection(Downstream):
             self._close_after_response()
             return
         self.state = IDLE
-        self.body_bytes = 0
+        self.head_timed = False
         if self.reading_paused:
             self._resume_reading()
         if self.parsing:
@@ -470,22 +393,3 @@ class ClientConnection(Downstream):
         if self.reading_paused and self.state != CLOSED and not self.transport.is_closing():
             self.reading_paused = False
             self.transport.resume_reading()
-
-
-def original_destination(sock: Any) -> tuple[str, int] | None:
-    """Where a connection was going before iptables or nftables redirected it (SO_ORIGINAL_DST, Linux)."""
-    import socket
-    import struct
-
-    if sock is None:
-        return None
-    try:
-        if sock.family == socket.AF_INET6:
-            raw = sock.getsockopt(41, 80, 28)
-            port = struct.unpack_from("!H", raw, 2)[0]
-            return socket.inet_ntop(socket.AF_INET6, raw[8:24]), port
-        raw = sock.getsockopt(socket.SOL_IP, 80, 16)
-        port = struct.unpack_from("!H", raw, 2)[0]
-        return socket.inet_ntoa(raw[4:8]), port
-    except OSError:
-        return None

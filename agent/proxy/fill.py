@@ -328,15 +328,6 @@ class Fill(Source):
             reader.cache_status = cache_status.forwarded(self.fwd, failure.status, False, False)
             reader.fail(failure)
 
-    def on_request_writable(self) -> None:
-        """A fill's request has no body."""
-
-    def on_connected(self) -> None:
-        """A fill is never a tunnel."""
-
-    def on_upstream_eof(self) -> None:
-        """A fill is never a tunnel."""
-
     # -- pace
 
     def _advance(self, reader: Exchange, entry: Entry) -> None:

@@ -13,140 +13,32 @@ from agent.core.http.head import RequestHead, ResponseHead
 from agent.core.routing import endpoint as outcome
 from agent.core.routing.cluster import ADMITTED, Cluster, reason_text
 from agent.core.routing.endpoint import Endpoint
-from agent.proxy import flags
+from agent.proxy import limits
+from agent.proxy.attempt import Attempt, Contest
 from agent.proxy.datapath import DataPath, RoutePolicy
 from agent.proxy.pool import Pool
 from agent.proxy.sink import Failure, ResponseSink
-from agent.proxy.upstream import CLOSED, TUNNEL, Try, UpstreamConnection
+from agent.proxy.upstream import CLOSED, TUNNEL, UpstreamConnection
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _NO_TRAILERS: Final[list[Field]] = []
 
-LIMIT_REQUEST: Final = "the request's time limit ran out before the upstream answered"
-LIMIT_WAIT: Final = "the request's time limit ran out before there was a connection to send it on"
-LIMIT_FIRST_BYTE: Final = "the upstream sent no response head in time"
-LIMIT_ATTEMPT: Final = "the try took longer than its time limit"
-LIMIT_IDLE: Final = "the upstream stopped in the middle of a response body"
 
-_FLAG_OF: Final = {
-    outcome.CONNECT_FAILURE: flags.UPSTREAM_UNREACHABLE,
-    outcome.RESET: flags.UPSTREAM_RESET,
-    outcome.TIMEOUT: flags.UPSTREAM_TIMEOUT,
-    outcome.GATEWAY_ERROR: flags.UPSTREAM_PROTOCOL_ERROR,
-    outcome.LOCAL: flags.OVERFLOW,
-}
-
-
-class Attempt(Try):
-    """One try on one endpoint."""
-
-    def __init__(self, forward: "Forward", endpoint: Endpoint, started: float, number: int) -> None:
-        self.forward = forward
-        self.endpoint = endpoint
-        self.started = started
-        self.number = number
-        self.connection: UpstreamConnection | None = None
-        self.head_latency_s = -1.0
-        self.code = outcome.OK
-        self.retry_after_s = 0.0
-        self.sent = False
-        """Whether any byte of the request has been written."""
-        self.reused = False
-        self.over = False
-
-    def finish(self, now: float, code: int) -> None:
-        """Tell the endpoint how it went, once."""
-        if not self.over:
-            self.over = True
-            latency = self.head_latency_s if self.head_latency_s >= 0.0 else now - self.started
-            self.endpoint.finish(now, latency, code, self.retry_after_s)
-
-    def abandon(self, now: float) -> None:
-        """The answer is no longer wanted."""
-        if self.over:
-            return
-        connection = self.connection
-        if connection is not None:
-            if connection.user is self:
-                connection.close()
-        else:
-            pool: Any = self.endpoint.pool
-            pool.forget(self)
-        self.finish(now, outcome.CANCELLED if self.head_latency_s < 0.0 else self.code)
-
-    # -- Try
-
-    def on_connected(self, connection: UpstreamConnection) -> None:
-        if self.over:
-            connection.home.on_free(connection)
-            return
-        self.connection = connection
-        self.reused = connection.requests > 0
-        self.forward.on_connected(self, connection)
-
-    def on_unreachable(self, code: int, detail: str) -> None:
-        if not self.over:
-            self.forward.on_try_failed(self, code, detail)
-
-    def on_informational(self, head: ResponseHead) -> None:
-        self.forward.on_informational(self, head)
-
-    def on_head(self, head: ResponseHead) -> None:
-        self.forward.on_head(self, head)
-
-    def on_body(self, piece: bytes) -> None:
-        forward = self.forward
-        if forward.winner is self:
-            forward.sink.on_body(piece)
-
-    def on_flush(self) -> None:
-        forward = self.forward
-        if forward.winner is self:
-            connection = self.connection
-            if connection is not None and not connection.reading_paused and forward.timeouts.idle > 0.0:
-                forward.path.wheel.arm(connection, forward.path.loop.time() + forward.timeouts.idle)
-            forward.sink.on_flush()
-
-    def on_end(self, trailers: list[Field]) -> None:
-        self.forward.on_try_end(self, trailers)
-
-    def on_broken(self, code: int, detail: str) -> None:
-        if not self.over:
-            self.forward.on_try_failed(self, code, detail)
-
-    def on_writable(self) -> None:
-        self.forward.sink.on_request_writable()
-
-    def on_tunnel_data(self, data: bytes) -> None:
-        self.forward.sink.on_body(data)
-
-    def on_tunnel_eof(self) -> None:
-        self.forward.sink.on_upstream_eof()
-
-
-class Forward:
+class Forward(Contest):
     """One request to one service."""
 
     def __init__(self, path: DataPath, policy: RoutePolicy, cluster: Cluster, sink: ResponseSink, head: RequestHead, wire: bytes) -> None:
-        self.path = path
-        self.policy = policy
+        super().__init__(path, policy, sink)
         self.cluster = cluster
-        self.sink = sink
         self.head = head
         self.wire = wire
         """The head as the upstream gets it."""
-        self.timeouts = policy.timeouts
         self.retries = policy.retries
-        self.deadline = 0.0
-        """Loop time by which the response head must be there: the client's own deadline, or the configured limit if that is
-        sooner."""
-        self.clients_deadline = False
         self.priority = 5
         self.hash_key = -1
         self.started = 0.0
         self.attempt: Attempt | None = None
         self.hedge: Attempt | None = None
-        self.winner: Attempt | None = None
         self.tries = 0
         self.retry_slots = 0
         """Places in the retry budget that this request holds."""
@@ -216,7 +108,7 @@ class Forward:
             if self.head.chunked:
                 connection.transport.write(LAST_CHUNK)
             connection.request_sent = True
-            self._arm_response_limit(connection)
+            limits.arm_response_limit(self, connection)
 
     def pause(self) -> None:
         """Stop reading the response: its reader is slower."""
@@ -230,9 +122,7 @@ class Forward:
         if winner is not None and winner.connection is not None and not winner.over:
             connection = winner.connection
             connection.resume_reading()
-            limit_s = self.path.client_timeouts.tunnel_idle if connection.state == TUNNEL else self.timeouts.idle
-            if limit_s > 0.0:
-                self.path.wheel.arm(connection, self.path.loop.time() + limit_s)
+            limits.arm_idle_limit(self, connection, self.path.loop.time())
 
     def touch(self) -> None:
         """Octets went through the tunnel: its idle limit begins anew."""
@@ -307,11 +197,11 @@ class Forward:
                 self.body = []
             if not self.body_done:
                 if self.deadline > 0.0:
-                    connection.limit_reason = LIMIT_REQUEST
+                    connection.limit_reason = limits.REQUEST
                     self.path.wheel.arm(connection, self.deadline)
                 self.sink.on_request_writable()
                 return
-        self._arm_response_limit(connection)
+        limits.arm_response_limit(self, connection)
 
     def _no_connection_in_time(self) -> None:
         self.limit_timer = None
@@ -324,36 +214,16 @@ class Forward:
         for attempt in (self.attempt, self.hedge):
             if attempt is not None:
                 attempt.abandon(now)
-        self._fail(now, outcome.LOCAL, Failure(504, self._late_flag(), LIMIT_WAIT))
-
-    def _late_flag(self) -> str:
-        return flags.DEADLINE if self.clients_deadline else flags.UPSTREAM_TIMEOUT
+        self._fail(now, outcome.LOCAL, Failure(504, limits.late_flag(self), limits.WAIT))
 
     def _open_tunnel(self, attempt: Attempt, connection: UpstreamConnection) -> None:
         now = self.path.loop.time()
         attempt.head_latency_s = now - attempt.started
         connection.state = TUNNEL
-        connection.limit_reason = LIMIT_IDLE
         self.winner = attempt
         self.upstream = attempt.endpoint.address
-        if self.path.client_timeouts.tunnel_idle > 0.0:
-            self.path.wheel.arm(connection, now + self.path.client_timeouts.tunnel_idle)
+        limits.arm_idle_limit(self, connection, now)
         self.sink.on_connected()
-
-    def _arm_response_limit(self, connection: UpstreamConnection) -> None:
-        now = self.path.loop.time()
-        limit = self.deadline
-        reason = LIMIT_REQUEST
-        timeouts = self.timeouts
-        if timeouts.first_byte > 0.0 and (limit == 0.0 or now + timeouts.first_byte < limit):
-            limit = now + timeouts.first_byte
-            reason = LIMIT_FIRST_BYTE
-        if timeouts.attempt > 0.0 and (limit == 0.0 or now + timeouts.attempt < limit):
-            limit = now + timeouts.attempt
-            reason = LIMIT_ATTEMPT
-        if limit > 0.0:
-            connection.limit_reason = reason
-            self.path.wheel.arm(connection, limit)
 
     def _start_hedge(self) -> None:
         self.timer = None
@@ -396,12 +266,7 @@ class Forward:
             self.timer = None
         connection = attempt.connection
         if connection is not None and connection.state != CLOSED:
-            limit_s = self.path.client_timeouts.tunnel_idle if connection.state == TUNNEL else self.timeouts.idle
-            connection.limit_reason = LIMIT_IDLE
-            if limit_s > 0.0:
-                self.path.wheel.arm(connection, now + limit_s)
-            else:
-                connection.deadline = 0.0
+            limits.arm_idle_limit(self, connection, now)
         if self.trace is not None:
             self.trace.append((perf_counter(), "response", self.upstream, status, attempt.number))
         if self.path.plugins.upstream_hooks:
@@ -444,7 +309,7 @@ class Forward:
         self._note("try failed", attempt.endpoint.address, outcome.NAMES[code], detail)
         if self.winner is attempt:
             self._conclude(now, code)
-            self.sink.on_abort(Failure(502, _FLAG_OF.get(code, flags.UPSTREAM_RESET), detail))
+            self.sink.on_abort(Failure(502, limits.flag_of(code), detail))
             return
         if self.winner is not None:
             return
@@ -460,13 +325,7 @@ class Forward:
         if self.policy.retries_outcome(code) and self._may_retry(attempt, now, code):
             self._retry(attempt, now)
             return
-        status = 504 if code == outcome.TIMEOUT else 503 if code == outcome.LOCAL else 502
-        if code == outcome.CONNECT_FAILURE:
-            status = 503
-        flag = _FLAG_OF.get(code, flags.UPSTREAM_RESET)
-        if code == outcome.TIMEOUT and detail == LIMIT_REQUEST:
-            flag = self._late_flag()
-        self._fail(now, code, Failure(status, flag, detail))
+        self._fail(now, code, limits.failure_of(self, code, detail))
 
     def _may_retry(self, attempt: Attempt, now: float, code: int) -> bool:
         if self.over or self.tries > self.retries.attempts or (self.deadline > 0.0 and now >= self.deadline):
@@ -530,15 +389,5 @@ class Forward:
         if self.trace is not None:
             cluster = self.cluster
             full: Any = cluster.state(now) if self.in_full else None
-            self.trace.append(
-                (
-                    perf_counter(),
-                    "admission",
-                    cluster.name,
-                    cluster.breaker.state,
-                    cluster.in_flight,
-                    cluster.limit.limit,
-                    cluster.budget.spent,
-                    full,
-                )
-            )
+            breaker = cluster.breaker.state
+            self._note("admission", cluster.name, breaker, cluster.in_flight, cluster.limit.limit, cluster.budget.spent, full)

@@ -18,10 +18,11 @@ from agent.core.routing.table import RouteTarget
 from agent.hooks import Answer, RequestChanges, RequestView
 from agent.proxy import counters, flags
 from agent.proxy.datapath import RoutePolicy
-from agent.proxy.exchange import Downstream, Exchange
+from agent.proxy.exchange import Exchange
 from agent.proxy.gate import TRANSPARENT, Gate, Plan
 from agent.proxy.lookup import Lookup, start_forward
 from agent.proxy.plugins import RequiredPluginFault
+from agent.proxy.reply import Downstream
 from agent.proxy.sink import Failure
 
 LOOP_MAX: Final = 8

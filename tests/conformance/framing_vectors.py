@@ -303,6 +303,8 @@ def _response_heads() -> list[ResponseVector]:
         "space in a name": lengths(b"X Y: a", b"Content-Length: 5"),
         "204 with chunks": b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked,
         "100 with chunks": b"HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked + _SECOND,
+        "103 with a length": b"HTTP/1.1 103 Early Hints\r\nContent-Length: %d\r\n\r\n" % len(_SECOND) + _SECOND * 2,
+        "103 of HTTP/1.0": b"HTTP/1.0 103 Early Hints\r\n\r\n" + _SECOND,
         "17 informational responses": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 17 + _SECOND,
         "101 that nobody asked for": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello",
         "head of 100,000 octets": lengths(b"X: " + b"a" * 100_000, b"Content-Length: 5"),

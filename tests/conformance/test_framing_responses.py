@@ -132,7 +132,7 @@ def test_connection_options_cannot_unframe_a_response(bench: Bench, named: str, 
 
 @pytest.mark.parametrize("host", ["plain", "stored"])
 def test_informational_responses_carry_no_length(bench: Bench, host: str) -> None:
-    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nConnection: x\r\n\r\n"
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 0\r\nConnection: x\r\n\r\n"
     bench.script = [early + response("final", headers=[("Cache-Control", "no-store")])]
     with bench.client() as client:
         reply = client.get("/early", host)

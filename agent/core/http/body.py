@@ -1,4 +1,4 @@
-"""Chunked bodies (RFC 9112 section 7.1), strictly: CRLF alone ends a line, sizes are hexadecimal digits and nothing else."""
+"""Bodies and their framing (RFC 9112 sections 6 and 7), strictly: CRLF alone ends a line, a chunk size is hexadecimal digits."""
 
 import re
 from typing import Final
@@ -143,6 +143,49 @@ class ChunkedDecoder:
         field = parse_line(line)
         if field.name not in _FORBIDDEN_TRAILERS:
             self.trailers.append(field)
+
+
+class RequestBody:
+    """Unframes the body of one request, by its length or by its chunks, and holds it to its limit.
+
+    `bytes_max` is in octets of the unframed body, 0 for no limit. Chunked bodies are told by a `length` below zero.
+    """
+
+    def __init__(self, length: int, bytes_max: int, trailer_bytes_max: int, trailer_count_max: int) -> None:
+        self.done = False
+        self.rest = b""
+        self._left = length
+        self._bytes = 0
+        self._bytes_max = bytes_max
+        self._decoder: ChunkedDecoder | None = None
+        if length < 0:
+            self._decoder = ChunkedDecoder(trailer_bytes_max, trailer_count_max)
+        elif bytes_max and length > bytes_max:
+            raise BadMessage(413, f"body of {length} octets; at most {bytes_max} are accepted")
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The next octets from the wire, unframed. Raises `BadMessage`: 400 for bad framing, 413 past the limit."""
+        decoder = self._decoder
+        if decoder is None:
+            left = self._left
+            size = len(data)
+            if size < left:
+                self._left = left - size
+                return [data]
+            self.done = True
+            if size == left:
+                return [data]
+            self.rest = data[left:]
+            return [data[:left]]
+        pieces = decoder.feed(data)
+        for piece in pieces:
+            self._bytes += len(piece)
+        if self._bytes_max and self._bytes > self._bytes_max:
+            raise BadMessage(413, f"body of more than {self._bytes_max} octets")
+        if decoder.done:
+            self.done = True
+            self.rest = decoder.rest
+        return pieces
 
 
 def encode_chunk(piece: bytes) -> bytes:

@@ -159,11 +159,24 @@ def parse_request_head(raw: bytes, header_count_max: int = 128, target_bytes_max
     return head
 
 
+def complaint_of_beginning(data: bytes) -> str:
+    """Why the first octets of an unfinished request head can never become one; empty where they can."""
+    if data.count(b"\n") != data.count(b"\r\n"):
+        return "bare LF in the request head; lines end in CRLF"
+    if data.count(b"\r", 0, len(data) - 1) != data.count(b"\r\n"):
+        return "bare CR in the request head; lines end in CRLF"
+    if data[:1] < b"!" and data[:1] != b"\r":
+        return f"{data[:8]!r} is not the beginning of a request"
+    return ""
+
+
 def _request_line(line: bytes, target_bytes_max: int) -> tuple[bytes, bytes, int]:
     parts = line.split(b" ")
     if len(parts) != 3:
         raise BadMessage(400, f"request line {line[:60]!r} is not METHOD TARGET HTTP/1.1")
     method, target, version = parts
+    if _TOKEN.fullmatch(method) is None:
+        raise BadMessage(400, f"method {method[:40]!r} is not a token")
     if version == b"HTTP/1.1":
         minor = 1
     elif version == b"HTTP/1.0":
@@ -172,8 +185,6 @@ def _request_line(line: bytes, target_bytes_max: int) -> tuple[bytes, bytes, int
         raise BadMessage(505, f"version {version!r}; HTTP/1.1 and HTTP/1.0 are supported")
     else:
         raise BadMessage(400, f"request line {line[:60]!r} does not end in an HTTP version")
-    if _TOKEN.fullmatch(method) is None:
-        raise BadMessage(400, f"method {method[:40]!r} is not a token")
     if len(target) > target_bytes_max:
         raise BadMessage(414, f"target of {len(target)} octets; at most {target_bytes_max} are accepted")
     if _TARGET.fullmatch(target) is None:
@@ -263,9 +274,12 @@ def parse_response_head(raw: bytes, method: bytes, header_count_max: int = 128) 
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         if chunked and (status < 200 or status == 204):
             raise BadMessage(502, f"{status} response with Transfer-Encoding")
+        if status < 200 and (minor == 0 or head.content_length > 0):
+            # HTTP/1.0 has no such responses (RFC 9110 section 15.2), and there are readers that wait for the body.
+            raise BadMessage(502, f"{status} response of HTTP/1.0, or with a length")
         if head.content_length >= 0 and (status < 200 or status == 204):
-            # It may have no length (RFC 9110 section 8.6): a client that believed one would take the next response for the body.
-            # Where the upstream believes it, that body is still to come on this connection.
+            # They have no length (RFC 9110 section 8.6): a client that believed one would take the next response for the body.
+            # Where the upstream of a 204 believes it, that body is still to come on this connection.
             head.keep_alive = head.keep_alive and head.content_length == 0
             head.content_length = -1
         head.body = NO_BODY
