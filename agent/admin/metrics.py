@@ -1,17 +1,19 @@
 """The agent's counters as Prometheus or OpenMetrics text, put together at the scrape."""
 
-import resource
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from agent import __version__
 from agent.core.routing.breaker import STATE_NAMES
 from agent.proxy.counters import CLASSES, LATENCY_BOUNDS_S, OUTCOMES
+from agent.runtime.build import build
 
 
 class AgentCollector(Collector):
@@ -103,11 +105,10 @@ class AgentCollector(Collector):
         yield GaugeMetricFamily("pilotfish_config_generation", "Configurations taken since the start", value=agent.reload["generation"])
         good = agent.reload["result"] in ("ok", "unchanged")
         yield GaugeMetricFamily("pilotfish_config_last_reload_successful", "0 after a refused or invalid reload", value=float(good))
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        yield CounterMetricFamily("process_cpu_seconds", "User and system CPU", value=usage.ru_utime + usage.ru_stime)
-        with open("/proc/self/statm", encoding="ascii") as file:
-            pages = int(file.read().split()[1])
-        yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory", value=pages * resource.getpagesize())
+        info = InfoMetricFamily(
+            "pilotfish_build", "Version, and whether the data path is compiled", value={"version": __version__, "build": build()}
+        )
+        yield info
         faults = CounterMetricFamily("pilotfish_plugin_faults", "Hooks that raised or were slow", labels=["plugin"])
         for row in agent.plugins.snapshot():
             faults.add_metric([row["name"]], row["faults"])
@@ -118,6 +119,7 @@ def render(agent: Any, accept: str) -> tuple[bytes, str]:
     """The scrape's body and its content type."""
     registry = CollectorRegistry()
     registry.register(AgentCollector(agent))
+    ProcessCollector(registry=registry)
     if "application/openmetrics-text" in accept:
         return generate_openmetrics(registry), OPENMETRICS  # type: ignore[no-untyped-call,unused-ignore]
     return generate_latest(registry), CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call,unused-ignore]

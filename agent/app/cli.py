@@ -25,12 +25,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"  {'version':<11}print the version")
         return 0 if words else 2
     if words[0] in ("version", "--version"):
-        from importlib.metadata import PackageNotFoundError, version
+        from agent.runtime.build import describe
 
-        try:
-            print("pilotfish", version("pilotfish"))
-        except PackageNotFoundError:
-            print("pilotfish (from source)")
+        print(describe())
         return 0
     known = COMMANDS.get(words[0])
     if known is None:

@@ -5,17 +5,54 @@ functions that return at once. What takes longer goes to `Context.background`. S
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
+from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from agent.core.http.head import RequestHead, ResponseHead
+from agent.core.http import fields as _f
+from agent.core.http.fields import Field
+from agent.core.http.head import RequestHead
+from agent.core.units import Count, Duration, Positive, Share, Size
+
+__all__ = [
+    "HOOKS",
+    "REQUEST_RESERVED",
+    "RESPONSE_RESERVED",
+    "Answer",
+    "CacheStoreView",
+    "Context",
+    "Count",
+    "Duration",
+    "NoConfig",
+    "Plugin",
+    "Positive",
+    "RequestChanges",
+    "RequestView",
+    "ResponseChanges",
+    "ResponseView",
+    "Scope",
+    "Share",
+    "Size",
+    "UpstreamResult",
+]
+
+_FRAMING = _f.CONTENT_LENGTH | _f.TRANSFER_ENCODING | _f.CONNECTION | _f.HOP | _f.TRAILER
+_REQUEST = _FRAMING | _f.HOST | _f.EXPECT | _f.RANGE | _f.CONDITIONAL | _f.FORWARDED | _f.VIA | _f.DEADLINE | _f.WHY
+_RESPONSE = _FRAMING | _f.VIA | _f.CACHE_STATUS | _f.AGE | _f.DATE
+
+REQUEST_RESERVED: Final = frozenset(name.decode("ascii") for name, flag in _f.FLAGS.items() if flag & _REQUEST)
+"""Request fields (lower-case) that no plugin may set, because the agent writes them itself: framing, routing, conditions and
+forwarding depend on them."""
+RESPONSE_RESERVED: Final = frozenset(name.decode("ascii") for name, flag in _f.FLAGS.items() if flag & _RESPONSE)
+"""The same for responses."""
 
 
 class Answer(Struct, frozen=True):
     """A response in place of what would have come: returned by `on_request`."""
 
     status: int
+    """200 to 599."""
     headers: Mapping[str, str] = {}
     body: bytes = b""
     reason: str = ""
@@ -23,17 +60,20 @@ class Answer(Struct, frozen=True):
 
 
 class RequestChanges(Struct, frozen=True):
-    """What `on_request` may change of a request on its way."""
+    """What `on_request` may change of a request on its way. Later plugins, the cache (Vary, Authorization) and the upstream all
+    see the request as changed; the route was matched before."""
 
     set_headers: Mapping[str, str] = {}
-    """Fields for the upstream, in the place of the client's of the same names."""
+    """Fields in the place of the client's of the same names."""
     remove_headers: tuple[str, ...] = ()
     service: str = ""
     """Send it to this service instead of the route's."""
     cache_key: str = ""
     """Part of the cache key besides what the policy says: requests with different ones share no stored response."""
     body_bytes_max: int = 0
-    """Refuse a body larger than this with 413; 0 leaves the agent's own bound."""
+    """Refuse a body larger than this with 413; 0 leaves the agent's own bound. The smallest that any plugin asks for holds."""
+    copy_body_bytes: int = -1
+    """From 0 on: call `on_request_body` once the request's body has come whole, if it has at most so many octets."""
 
 
 class ResponseChanges(Struct, frozen=True):
@@ -43,18 +83,17 @@ class ResponseChanges(Struct, frozen=True):
     remove_headers: tuple[str, ...] = ()
 
 
-class RequestView:
-    """A request as plugins see it. Read-only; cheap to make."""
+class RequestView(Struct, frozen=True, eq=False):
+    """A request as plugins see it, with the changes of the plugins before. Read-only; cheap to make."""
 
-    __slots__ = ("_head", "client", "route", "service")
-
-    def __init__(self, head: RequestHead, client: bytes, service: str, route: str) -> None:
-        self._head = head
-        self.client = client.decode("latin-1")
-        """The client's address."""
-        self.service = service
-        """The service that the route names; empty where no route matched."""
-        self.route = route
+    _head: RequestHead
+    client: str
+    """The client's address; empty on a Unix socket."""
+    service: str
+    """The service that the route names; empty where no route matched, and where the route splits its requests."""
+    route: str
+    listener: str = "egress"
+    """``egress``, ``ingress`` or ``transparent``."""
 
     @property
     def method(self) -> str:
@@ -72,6 +111,7 @@ class RequestView:
 
     @property
     def path(self) -> str:
+        """As it came: not decoded, dot segments not removed."""
         return self._head.path.decode("latin-1")
 
     @property
@@ -87,11 +127,11 @@ class RequestView:
         return value.decode("latin-1") if value is not None else None
 
     def headers(self) -> list[tuple[str, str]]:
-        """All fields in order."""
+        """All fields in order; names are lower-case."""
         return [(field.name.decode("latin-1"), field.value.decode("latin-1")) for field in self._head.fields]
 
     def cookie(self, name: str) -> str | None:
-        """The value of a cookie."""
+        """The value of a cookie; the first where there are several."""
         for line in self._head.all(b"cookie"):
             for pair in line.decode("latin-1").split(";"):
                 key, _, value = pair.strip().partition("=")
@@ -99,24 +139,31 @@ class RequestView:
                     return value
         return None
 
+    def query(self, name: str) -> str | None:
+        """The value of a query parameter, decoded; the first where there are several, None where there is none."""
+        _, _, text = self.target.partition("?")
+        if name not in text and "%" not in text:
+            return None
+        return next((value for key, value in parse_qsl(text, keep_blank_values=True) if key == name), None)
 
-class ResponseView:
+
+class ResponseView(Struct, frozen=True, eq=False):
     """A response head as plugins see it."""
 
-    __slots__ = ("_head", "cached", "status")
-
-    def __init__(self, status: int, head: ResponseHead | None, cached: bool) -> None:
-        self.status = status
-        self._head = head
-        self.cached = cached
-        """It came from the store."""
+    _fields: list[Field]
+    status: int
+    cached: bool
+    """It came from the store."""
 
     def header(self, name: str) -> str | None:
-        """The value of a field; None where it is absent."""
-        if self._head is None:
-            return None
-        value = self._head.get(name.lower().encode("latin-1"))
-        return value.decode("latin-1") if value is not None else None
+        """The value of a field, several lines joined by ", "; None where it is absent."""
+        wanted = name.lower().encode("latin-1")
+        found = [field.value.decode("latin-1") for field in self._fields if field.name == wanted]
+        return ", ".join(found) if found else None
+
+    def headers(self) -> list[tuple[str, str]]:
+        """All fields in order; names are lower-case."""
+        return [(field.name.decode("latin-1"), field.value.decode("latin-1")) for field in self._fields]
 
 
 class UpstreamResult(Struct, frozen=True):
@@ -142,16 +189,43 @@ class CacheStoreView(Struct, frozen=True):
     ttl_s: float
 
 
+class Scope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests something applies to, for plugins' configurations: all that is named must match."""
+
+    services: tuple[str, ...] = ()
+    """Services that the route names; empty: any."""
+    paths: tuple[str, ...] = ()
+    """Paths, ``/exact`` or ``/prefix*``; empty: any."""
+    methods: tuple[str, ...] = ()
+    """Methods, upper-case; empty: any."""
+
+    def matches(self, request: RequestView) -> bool:
+        return (
+            (not self.services or request.service in self.services)
+            and (not self.methods or request.method in self.methods)
+            and (not self.paths or any_path(self.paths, request.path))
+        )
+
+
+def any_path(patterns: tuple[str, ...], path: str) -> bool:
+    """Whether a path is one of ``/exact`` or ``/prefix*``."""
+    return any(path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern for pattern in patterns)
+
+
 class Context(Protocol):
     """What a plugin gets when it starts."""
 
     agent_id: str
 
     def background(self, work: Callable[..., Awaitable[None]], *args: Any) -> bool:
-        """Run a coroutine function behind the requests. False where the queue is full: it is dropped and counted."""
+        """Run a coroutine function behind the requests. False where the plugin's queue is full: it is dropped and counted."""
 
     def send(self, service: str, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bool:
-        """Send a request to a service and forget it. False where it cannot be taken."""
+        """Send a request to a service and forget it. False where it cannot be taken (counted): too many are under way, the
+        service is not known, or it is no legal request."""
+
+    def count(self, event: str, amount: int = 1) -> None:
+        """Add to the counter ``pilotfish_plugin_events_total{plugin, event}``; a plugin has at most 32 of them."""
 
     def log(self, event: str, **details: Any) -> None:
         """A line in the agent's log, under the plugin's name."""
@@ -165,25 +239,30 @@ class Plugin:
     """Base class. Override what you need; a hook that is not overridden is never called."""
 
     Config: ClassVar[type[Struct]] = NoConfig
-    """A msgspec struct: the type of the plugin's own configuration."""
+    """A msgspec struct: the type of the plugin's own configuration. Make it frozen and ``forbid_unknown_fields``."""
 
     def __init__(self, config: Any) -> None:
+        """Raise ValueError to refuse a configuration that the types let through; begin the message with the field's path."""
         self.config = config
 
     def start(self, context: Context) -> None:
         """Before the first request. Raise to refuse to start."""
 
     def stop(self) -> None:
-        """After the last request."""
+        """After the last request. Background work that waits is still done, for a moment."""
 
     def on_request(self, request: RequestView) -> Answer | RequestChanges | None:
-        """A request has come, and its route is known."""
+        """A request has come, and its route is known; neither the cache nor an upstream has been asked."""
+
+    def on_request_body(self, request: RequestView, body: bytes | None) -> None:
+        """The body of a request for which `on_request` set `copy_body_bytes` has come whole; None where it was larger."""
 
     def on_route(self, request: RequestView) -> str | None:
-        """Name another service for the request."""
+        """Name another service for the request. Asked after `on_request`, if nothing has answered or named one; the first name
+        holds."""
 
     def on_response(self, request: RequestView, response: ResponseView) -> ResponseChanges | None:
-        """A response is about to go to the client."""
+        """A response is about to go to the client. Not asked about those that the agent itself made."""
 
     def on_upstream_result(self, result: UpstreamResult) -> None:
         """A try at an endpoint has ended."""
@@ -195,4 +274,4 @@ class Plugin:
         """About once a second; `now` is monotonic seconds."""
 
 
-HOOKS = ("on_request", "on_route", "on_response", "on_upstream_result", "on_cache_store", "on_tick")
+HOOKS = ("on_request", "on_request_body", "on_route", "on_response", "on_upstream_result", "on_cache_store", "on_tick")
