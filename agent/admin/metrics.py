@@ -105,9 +105,7 @@ class AgentCollector(Collector):
         yield GaugeMetricFamily("pilotfish_config_generation", "Configurations taken since the start", value=agent.reload["generation"])
         good = agent.reload["result"] in ("ok", "unchanged")
         yield GaugeMetricFamily("pilotfish_config_last_reload_successful", "0 after a refused or invalid reload", value=float(good))
-        info = InfoMetricFamily(
-            "pilotfish_build", "Version, and whether the data path is compiled", value={"version": __version__, "build": build()}
-        )
+        info = InfoMetricFamily("pilotfish_build", "Version and build", value={"version": __version__, "build": build()})
         yield info
         faults = CounterMetricFamily("pilotfish_plugin_faults", "Hooks that raised or were slow", labels=["plugin"])
         for row in agent.plugins.snapshot():
