@@ -40,6 +40,7 @@ HOT_FILES = [
                 "wire",
                 "pipeline",
                 "client",
+                "aside",
             ]
         )
     ),

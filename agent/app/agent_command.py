@@ -13,7 +13,7 @@ import uvloop
 from agent.app.settings import ConfigError, compare, load, redacted
 from agent.app.wiring import Agent
 from agent.proxy.listener import ListenError
-from agent.proxy.plugins import PluginError
+from agent.proxy.plugin_load import PluginError
 from agent.runtime.log import Logger
 
 WATCH_S = 1.0

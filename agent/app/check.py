@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{error.source}: {problem}", file=sys.stderr)
         print(f"{len(error.problems)} problem(s)", file=sys.stderr)
         return 2
-    from agent.proxy.plugins import PluginError, build_plugin
+    from agent.proxy.plugin_load import PluginError, build_plugin
 
     failed = False
     for index, plugin in enumerate(settings.plugins):

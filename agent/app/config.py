@@ -34,7 +34,8 @@ class PluginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     """Entry point in the group ``pilotfish.plugins``, or a name for the plugin at `path`."""
     path: str = ""
-    """A Python file to load it from."""
+    """Where to load it from: a Python file or a package's directory, if need be with ``:Class`` behind it; a relative path starts
+    at the configuration's directory."""
     config: dict[str, Any] = {}
     """Checked against the plugin's own typed configuration."""
     required: bool = False
@@ -42,7 +43,7 @@ class PluginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     budget: Duration = 0.005
     """A hook that takes longer counts as a fault."""
     faults_max: Positive = 10
-    """Consecutive faults after which the plugin is switched off."""
+    """Faults after which the plugin is switched off; a hundred calls without one make up for one."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

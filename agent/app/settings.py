@@ -17,6 +17,7 @@ import yaml
 
 from agent.app.config import Settings
 from agent.app.validate import contradictions
+from agent.core.units import quantity
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 NODES_MAX = 200_000
@@ -84,7 +85,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         raise ConfigError(source, [Problem("", f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError(source, [Problem("", f"is not UTF-8: byte {error.start}")]) from error
-    return parse(text, environ, source)
+    return _settled(parse(text, environ, source), path.parent)
+
+
+def _settled(settings: Settings, directory: Path) -> Settings:
+    """With paths of plugins that start at the file's directory made whole."""
+    replace = msgspec.structs.replace
+    plugins = tuple(replace(plugin, path=str(directory / plugin.path)) if plugin.path else plugin for plugin in settings.plugins)
+    return replace(settings, plugins=plugins) if plugins else settings
 
 
 def parse(text: str, environ: Mapping[str, str], source: str = "configuration") -> Settings:
@@ -245,7 +253,7 @@ class _Walker:
             self._bad(path, node, f"found {text!r}, expected one of {', '.join(str(option) for option in options)}")
             return None
         if unit in _UNITS:
-            value = _with_unit(text, unit)
+            value = quantity(text, unit)
             if value is None:
                 self._bad(path, node, f"found {text!r}, expected {_UNITS[unit]}")
             return value
@@ -277,23 +285,6 @@ _UNITS = {
     "size": "a size such as 64KiB, 10MB or a number of bytes",
     "share": "a share such as 0.2 or 20%",
 }
-_FACTORS: dict[str, dict[str, float]] = {
-    "duration": {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400},
-    "size": {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024, "mib": 1024**2, "gib": 1024**3},
-    "share": {"": 1, "%": 0.01},
-}
-_NUMBER = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
-
-
-def _with_unit(text: str, unit: str) -> float | int | None:
-    match = _NUMBER.fullmatch(text.strip())
-    if match is None:
-        return None
-    factor = _FACTORS[unit].get(match.group(2).lower())
-    if factor is None:
-        return None
-    value = float(match.group(1)) * factor
-    return round(value) if unit == "size" else round(value, 9)
 
 
 def _called(kind: Any, unit: str) -> str:

@@ -69,7 +69,7 @@ class Agent:
         self.loop = asyncio.get_running_loop()
         self.started_at = time()
         self.agent_id = settings.agent.id or socket.gethostname()
-        self.plugins = PluginHost(log.warning)
+        self.plugins = PluginHost(log.warning, log.info)
         store = CacheStore(settings.cache.size, settings.cache.policy, settings.cache.object_bytes_max)
         self.path = DataPath(self.loop, TimerWheel(self.loop), store, self.plugins)
         self.path.seed(int.from_bytes(os.urandom(8), "big"))
@@ -96,7 +96,10 @@ class Agent:
         self._make_gates(settings)
         self.path.passthrough = Passthrough(self.path, settings.agent.zone)
         self.install(settings)
-        self.plugins.sender = self.send
+        if settings.plugins:
+            from agent.proxy.aside import Asides
+
+            self.plugins.sender = Asides(self.path).send
         self.plugins.start(self.agent_id)
         own: set[tuple[str, int]] = set()
         for listener in self.listeners:
@@ -210,15 +213,6 @@ class Agent:
                 last_second = int(now)
                 if self.plugins.tick_hooks:
                     self.plugins.tick(now)
-
-    def send(self, service: str, method: str, target: str, headers: Any, body: bytes) -> bool:
-        """Send a request of a plugin's to a service and forget its response."""
-        from agent.proxy.aside import send_aside
-
-        cluster = self.path.clusters.get(service)
-        if cluster is None:
-            return False
-        return send_aside(self.path, cluster, service, method, target, headers, body)
 
     def ready(self) -> tuple[bool, str]:
         """Whether the agent and the application behind it take requests."""

@@ -4,7 +4,8 @@ A struct field of one of these types is read from YAML either as a plain number 
 (``250ms``, ``64MiB``); `agent.app.settings` does the reading, and everything past it sees plain numbers.
 """
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -25,3 +26,22 @@ Positive = Annotated[int, Meta(ge=1)]
 
 Address = Annotated[str, Meta(extra={"unit": "address"})]
 """Where to listen or dial: ``host:port``, ``[v6]:port`` or ``unix:/path``."""
+
+_FACTORS: Final[dict[str, dict[str, float]]] = {
+    "duration": {"": 1, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400},
+    "size": {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024, "mib": 1024**2, "gib": 1024**3},
+    "share": {"": 1, "%": 0.01},
+}
+_NUMBER: Final = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
+
+
+def quantity(text: str, unit: str) -> float | int | None:
+    """The number that a text with a unit means; None where it is no such quantity. unit: of a type's ``extra`` above."""
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or unit not in _FACTORS:
+        return None
+    factor = _FACTORS[unit].get(match.group(2).lower())
+    if factor is None:
+        return None
+    value = float(match.group(1)) * factor
+    return round(value) if unit == "size" else round(value, 9)

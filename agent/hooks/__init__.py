@@ -90,7 +90,7 @@ class RequestView(Struct, frozen=True, eq=False):
     client: str
     """The client's address; empty on a Unix socket."""
     service: str
-    """The service that the route names; empty where no route matched, and where the route splits its requests."""
+    """The service that claims the request; empty where none does."""
     route: str
     listener: str = "egress"
     """``egress``, ``ingress`` or ``transparent``."""
@@ -193,7 +193,7 @@ class Scope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests something applies to, for plugins' configurations: all that is named must match."""
 
     services: tuple[str, ...] = ()
-    """Services that the route names; empty: any."""
+    """Services that claim the request; empty: any."""
     paths: tuple[str, ...] = ()
     """Paths, ``/exact`` or ``/prefix*``; empty: any."""
     methods: tuple[str, ...] = ()

@@ -220,6 +220,7 @@ class DataPath:
         """Swap routes and clusters at once. Heads remember what they were routed to by `generation`."""
         self.table = table
         self.clusters = clusters
+        self.plugins.services = clusters
         self.policies = {}
         self.hit_for_pass.clear()
         self.generation = object()

@@ -1,19 +1,21 @@
 """What a response that passed by does to the store (RFC 9111 sections 4.3.5 and 4.4)."""
 
 from agent.core.cache.invalidation import invalidated_targets
-from agent.core.cache.rules import key_of, primary_key
+from agent.core.cache.rules import key_of
 from agent.core.cache.validation import update_from_head
 from agent.core.cache.vary import variant_of
 from agent.core.http.head import RequestHead, ResponseHead
 from agent.proxy.datapath import DataPath, RoutePolicy
 
 
-def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead) -> None:
-    """To be called with every response head that did not come through a fill."""
+def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, key: bytes) -> None:
+    """To be called with every response head that did not come through a fill. key: under which the request was looked up, with
+    what plugins added to it; empty where it was not."""
     if not policy.cache.enabled:
         return
     if head.method == b"HEAD":
-        _refresh(path, policy, head, response)
+        if key:
+            _refresh(path, policy, head, response, key)
         return
     for host, target in invalidated_targets(head, response):
         path.store.purge_url(host, target)
@@ -22,8 +24,8 @@ def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, respo
             path.store.purge_key(key_of(policy.cluster.name + policy.target.key_space, host, target, policy.cache))
 
 
-def _refresh(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead) -> None:
-    slot = path.store.find(primary_key(policy.cluster.name + policy.target.key_space, head, policy.cache))
+def _refresh(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, key: bytes) -> None:
+    slot = path.store.find(key)
     if slot is None or response.status != 200:
         return
     entry = slot.variants.get(variant_of(slot.vary, head)) if slot.vary else slot.entry

@@ -54,7 +54,8 @@ class Exchange(Reply):
         self.trace: list[tuple[Any, ...]] | None = None
         """What was decided, step by step (agent.proxy.explain); None where nobody could ask."""
         self.why = False
-        self.hook_state: Any = None
+        self.body_copy: Any = None
+        """Keeps the request's body for plugins (agent.proxy.changes)."""
         self.next_waiter: Any = None
         """A release gate to tell when this exchange is over."""
         self.counted = False
@@ -85,6 +86,8 @@ class Exchange(Reply):
             self.cancel_upstream()
             self.fail(Failure(413, flags.BODY_TOO_LARGE, f"body of more than {self.body_bytes_max} octets"))
             return
+        if self.body_copy is not None:
+            self.body_copy.add(piece)
         forward = self.forward
         if forward is None:
             self.held_body.append(piece)
@@ -94,6 +97,8 @@ class Exchange(Reply):
             self.connection.request_body_paused(True)
 
     def on_request_end(self) -> None:
+        if self.body_copy is not None:
+            self.body_copy.end()
         if self.forward is not None:
             self.forward.end_body()
 
@@ -127,7 +132,7 @@ class Exchange(Reply):
             self._switch_protocols(head)
             return
         if self.policy is not None:
-            after_response(self.path, self.policy, self.head, head)
+            after_response(self.path, self.policy, self.head, head, self.plan.key)
         self.send_response(head)
 
     def on_body(self, piece: bytes) -> None:
@@ -253,6 +258,10 @@ class Exchange(Reply):
         if not self.over and not self.answered:
             self.cancel_upstream()
             self.fail(Failure(504, flags.DEADLINE, "the client's deadline passed before the upstream answered"))
+
+    def withhold(self, failure: Failure) -> None:
+        self.cancel_upstream()
+        self.fail(failure)
 
     def cancel_upstream(self) -> None:
         source = self.source

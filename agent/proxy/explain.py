@@ -18,6 +18,7 @@ from agent.proxy.flags import MEANING
 Story = tuple[Any, ...]
 
 STEPS: Final[dict[str, tuple[str, ...]]] = {
+    "plugin": ("plugin", "did"),
     "rate limit": ("limit", "allowed", "tokens_left"),
     "fault": ("abort_status", "delay_s"),
     "split": ("service",),

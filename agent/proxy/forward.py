@@ -254,6 +254,8 @@ class Forward(Contest):
         elif status == 429:
             attempt.code = outcome.OVERLOADED
             attempt.retry_after_s = self.path.retry_after_s(head)
+        if self.path.plugins.upstream_hooks:
+            self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number)
         if status >= 409 and self.policy.retries_status(status) and self._give_up(attempt, now, status):
             return
         self.winner = attempt
@@ -269,8 +271,6 @@ class Forward(Contest):
             limits.arm_idle_limit(self, connection, now)
         if self.trace is not None:
             self.trace.append((perf_counter(), "response", self.upstream, status, attempt.number))
-        if self.path.plugins.upstream_hooks:
-            self.path.plugins.upstream_result(self.cluster.name, attempt.endpoint.address, attempt.code, latency, attempt.number)
         self.sink.on_response(head)
 
     def _give_up(self, attempt: Attempt, now: float, status: int) -> bool:

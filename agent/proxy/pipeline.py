@@ -5,7 +5,7 @@ from the plan that `plan_for` left on the head.
 """
 
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from agent.core.cache.rules import may_lookup, primary_key
 from agent.core.http import fields as f
@@ -15,11 +15,10 @@ from agent.core.http.head import RequestHead, read_port
 from agent.core.routing.deadline import deadline_of
 from agent.core.routing.endpoint import hash_of
 from agent.core.routing.table import RouteTarget
-from agent.hooks import Answer, RequestChanges, RequestView
 from agent.proxy import counters, flags
 from agent.proxy.datapath import RoutePolicy
 from agent.proxy.exchange import Exchange
-from agent.proxy.gate import TRANSPARENT, Gate, Plan
+from agent.proxy.gate import KIND_NAMES, TRANSPARENT, Gate, Plan
 from agent.proxy.lookup import Lookup, start_forward
 from agent.proxy.plugins import RequiredPluginFault
 from agent.proxy.reply import Downstream
@@ -143,46 +142,46 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
 
 
 def _plugins_answered(exchange: Exchange) -> bool:
-    plugins = exchange.path.plugins
+    path = exchange.path
+    plugins = path.plugins
     if not plugins.request_hooks and not plugins.route_hooks:
         return False
     target = exchange.plan.target
     service = target.service if target is not None else ""
-    view = RequestView(exchange.head, exchange.connection.client, service, target.route if target is not None else "")
+    route = target.route if target is not None else ""
     try:
-        result = plugins.on_request(view) if plugins.request_hooks else None
-        if plugins.route_hooks:
-            exchange.chosen_service = plugins.on_route(view)
+        decision = plugins.decide(exchange.head, exchange.connection.client, service, route, KIND_NAMES[exchange.gate.kind], exchange.trace)
     except RequiredPluginFault as fault:
         exchange.fail(Failure(500, flags.PLUGIN, str(fault)))
         return True
-    if isinstance(result, Answer):
-        fields = [(field.line.partition(b":")[0], field.value) for field in plugins.fields_of(None, result.headers)]
-        exchange.detail = result.reason
-        exchange.answer(result.status, fields, result.body, flags.PLUGIN)
+    if decision.answer is not None:
+        status, fields, body = decision.answer
+        exchange.detail = decision.reason
+        exchange.answer(status, fields, body, flags.PLUGIN)
         return True
-    if result is not None:
-        _apply_changes(exchange, result)
+    exchange.head = decision.head
+    exchange.extra_request_fields = decision.fields
+    exchange.removed_request_fields = decision.removed
+    exchange.chosen_service = decision.service
+    exchange.cache_suffix = decision.cache_suffix
+    limit = decision.body_bytes_max
+    exchange.body_bytes_max = limit
+    if limit and (exchange.head.content_length > limit or exchange.body_bytes > limit):
+        size = exchange.head.content_length
+        exchange.fail(Failure(413, flags.BODY_TOO_LARGE, f"body of {max(size, exchange.body_bytes)} octets; a plugin allows {limit}"))
+        return True
+    if decision.wants:
+        _copy_body(exchange, plugins.copy_of_body(decision))
     return exchange.over
 
 
-def _apply_changes(exchange: Exchange, changes: list[RequestChanges]) -> None:
-    plugins = exchange.path.plugins
-    removed: set[bytes] = set()
-    for change in changes:
-        exchange.extra_request_fields.extend(plugins.fields_of(None, change.set_headers))
-        removed.update(name.lower().encode("latin-1", "replace") for name in change.remove_headers)
-        if change.service:
-            exchange.chosen_service = change.service
-        if change.cache_key:
-            exchange.cache_suffix += b"\x00" + change.cache_key.encode("utf-8")
-        if change.body_bytes_max:
-            exchange.body_bytes_max = change.body_bytes_max
-    exchange.removed_request_fields = frozenset(removed)
-    limit = exchange.body_bytes_max
-    if limit and exchange.head.content_length > limit:
-        reason = f"body of {exchange.head.content_length} octets; a plugin allows {limit}"
-        exchange.fail(Failure(413, flags.BODY_TOO_LARGE, reason))
+def _copy_body(exchange: Exchange, copy: Any) -> None:
+    for piece in exchange.held_body:
+        copy.add(piece)
+    if exchange.connection.body_complete:
+        copy.end()
+    else:
+        exchange.body_copy = copy
 
 
 def _no_route(exchange: Exchange) -> bool:

@@ -8,9 +8,11 @@ from agent.core.http.edits import HeaderEdits
 from agent.core.http.fields import Field
 from agent.core.http.forwarding import FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, forward_response_head
 from agent.core.http.head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
-from agent.proxy import counters, rescue
+from agent.hooks import RequestView
+from agent.proxy import counters, flags, rescue
 from agent.proxy.datapath import RoutePolicy
-from agent.proxy.gate import Gate, Plan
+from agent.proxy.gate import KIND_NAMES, Gate, Plan
+from agent.proxy.plugins import RequiredPluginFault
 from agent.proxy.sink import Failure, ResponseSink
 
 _CRLF: Final = b"\r\n"
@@ -105,7 +107,9 @@ class Reply(ResponseSink):
         target = self.plan.target
         edits = target.response_edits if target is not None else None
         if self.path.plugins.response_hooks:
-            edits = self.plugin_edits(edits, head)
+            edits = self.plugin_edits(edits, head.fields)
+            if self.over:
+                return
         self.pending = forward_response_head(
             head,
             self.path.headers,
@@ -118,18 +122,29 @@ class Reply(ResponseSink):
         )
         self.answered = True
 
-    def plugin_edits(self, edits: HeaderEdits | None, head: ResponseHead | None) -> HeaderEdits | None:
-        """The route's edits with what plugins change of this response."""
+    def plugin_edits(self, edits: HeaderEdits | None, fields: list[Field]) -> HeaderEdits | None:
+        """The route's edits with what plugins change of this response. `over` afterwards: a required plugin failed, and the
+        client got the news instead of the response."""
         target = self.plan.target
         service = self.policy.cluster.name if self.policy is not None else ""
         route = target.route if target is not None else ""
-        fields, dropped = self.path.plugins.on_response(self.head, self.connection.client, service, route, self.status, head)
-        if not fields and not dropped:
+        view = RequestView(self.head, self.connection.client.decode("latin-1"), service, route, KIND_NAMES[self.gate.kind])
+        cached = self.outcome in (counters.HIT, counters.STALE, counters.REVALIDATED)
+        try:
+            added, dropped = self.path.plugins.on_response(view, fields, self.status, cached)
+        except RequiredPluginFault as fault:
+            self.withhold(Failure(500, flags.PLUGIN, str(fault)))
+            return edits
+        if not added and not dropped:
             return edits
         own = HeaderEdits({}, {}, ())
-        own.set_fields = fields
+        own.set_fields = added
         own.dropped = dropped
         return edits.then(own) if edits is not None else own
+
+    def withhold(self, failure: Failure) -> None:
+        """Fail in place of a response that is there."""
+        raise NotImplementedError
 
     def settle_keep(self) -> None:
         """Decide whether the connection outlives this response, before its head says so."""

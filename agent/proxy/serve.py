@@ -37,8 +37,12 @@ def serve_entry(exchange: Exchange, entry: Entry, now: float, status_value: byte
     exchange.cache_status = status_value
     exchange.settle_keep()
     exchange.status = entry.status
-    edits = _edits(exchange)
     verdict = conditional(entry, head) if head.flags & f.CONDITIONAL else 0
+    if verdict:
+        exchange.status = verdict
+    edits = _edits(exchange, entry)
+    if exchange.over:
+        return
     if verdict == 304:
         raw = _head(path, entry, now, status_value, edits, -1, exchange.keep, 304, not_modified_fields(entry))
         exchange.send_raw_head(_finished(exchange, raw), 304, True)
@@ -85,7 +89,11 @@ def start_streaming(exchange: Exchange, entry: Entry, length: int, now: float, s
             exchange.chunked_out = True
         else:
             exchange.keep = False
-    raw = _head(exchange.path, entry, now, status_value, _edits(exchange), length, exchange.keep)
+    exchange.status = entry.status
+    edits = _edits(exchange, entry)
+    if exchange.over:
+        return False
+    raw = _head(exchange.path, entry, now, status_value, edits, length, exchange.keep)
     for field in unshared:
         raw = raw[:-2] + field.line + b"\r\n\r\n"
     if exchange.chunked_out:
@@ -94,10 +102,10 @@ def start_streaming(exchange: Exchange, entry: Entry, length: int, now: float, s
     return True
 
 
-def _edits(exchange: Exchange) -> HeaderEdits | None:
+def _edits(exchange: Exchange, entry: Entry) -> HeaderEdits | None:
     target = exchange.plan.target
     edits = target.response_edits if target is not None else None
-    return exchange.plugin_edits(edits, None) if exchange.path.plugins.response_hooks else edits
+    return exchange.plugin_edits(edits, entry.fields) if exchange.path.plugins.response_hooks else edits
 
 
 def _finished(exchange: Exchange, raw: bytes) -> bytes:
