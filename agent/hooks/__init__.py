@@ -35,6 +35,7 @@ __all__ = [
     "Share",
     "Size",
     "UpstreamResult",
+    "any_path",
 ]
 
 _FRAMING = _f.CONTENT_LENGTH | _f.TRANSFER_ENCODING | _f.CONNECTION | _f.HOP | _f.TRAILER
