@@ -107,10 +107,29 @@ class AgentCollector(Collector):
         yield GaugeMetricFamily("pilotfish_config_last_reload_successful", "0 after a refused or invalid reload", value=float(good))
         info = InfoMetricFamily("pilotfish_build", "Version and build", value={"version": __version__, "build": build()})
         yield info
-        faults = CounterMetricFamily("pilotfish_plugin_faults", "Hooks that raised or were slow", labels=["plugin"])
-        for row in agent.plugins.snapshot():
-            faults.add_metric([row["name"]], row["faults"])
-        yield faults
+        if agent.plugins.loaded:
+            yield from _plugins(agent.plugins.snapshot())
+
+
+def _plugins(rows: list[dict[str, Any]]) -> Iterator[Metric]:
+    calls = CounterMetricFamily("pilotfish_plugin_calls", "Calls of hooks", labels=["plugin"])
+    seconds = CounterMetricFamily("pilotfish_plugin_seconds", "Time in hooks", labels=["plugin"])
+    faults = CounterMetricFamily("pilotfish_plugin_faults", "Hooks that raised, were slow or answered nonsense", labels=["plugin"])
+    enabled = GaugeMetricFamily("pilotfish_plugin_enabled", "0 once it is switched off", labels=["plugin"])
+    waiting = GaugeMetricFamily("pilotfish_plugin_background_waiting", "Background work that waits", labels=["plugin"])
+    dropped = CounterMetricFamily("pilotfish_plugin_background_dropped", "Background work for which there was no room", labels=["plugin"])
+    events = CounterMetricFamily("pilotfish_plugin_events", "What plugins count themselves", labels=["plugin", "event"])
+    for row in rows:
+        labels = [row["name"]]
+        calls.add_metric(labels, row["calls"])
+        seconds.add_metric(labels, row["calls"] * row["mean_us"] / 1e6)
+        faults.add_metric(labels, row["faults"])
+        enabled.add_metric(labels, float(row["enabled"]))
+        waiting.add_metric(labels, row["background"]["waiting"])
+        dropped.add_metric(labels, row["background"]["dropped"])
+        for event, count in row["events"].items():
+            events.add_metric([*labels, event], count)
+    yield from (calls, seconds, faults, enabled, waiting, dropped, events)
 
 
 def render(agent: Any, accept: str) -> tuple[bytes, str]:

@@ -167,6 +167,9 @@ class AdminServer:
                 "draining": agent.draining,
                 "in_flight": agent.path.in_flight,
                 "reload": agent.reload,
+                "plugins": {
+                    row["name"]: {key: row[key] for key in ("enabled", "faults", "last_fault")} for row in agent.plugins.snapshot()
+                },
                 "services": {name: _totals(books) for name, books in sorted(agent.path.counters.items())},
             }
         )

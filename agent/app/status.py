@@ -82,6 +82,10 @@ def lines(snapshot: dict[str, Any]) -> list[str]:
             f"  {name}: {row['requests']} requests ({parts}), hit ratio {hit_ratio(row['outcomes']):.1%}, "
             f"p50 <= {row.get('p50_ms_at_most', 0):g} ms, p99 <= {row.get('p99_ms_at_most', 0):g} ms, retries {row['retries']}"
         )
+    for name, row in status.get("plugins", {}).items():
+        if row["faults"]:
+            state = "" if row["enabled"] else "SWITCHED OFF, "
+            found.append(f"  plugin {name}: {state}{row['faults']} faults, the last: {row['last_fault']}")
     for cluster in snapshot["clusters"]:
         for row in cluster["endpoints"]:
             found.append(
