@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agent.core.http.errors import BadMessage
-from agent.core.http.fields import Field
+from agent.core.http.fields import Field, make_field
 from agent.core.http.forwarding import request_prefix
 from agent.core.http.head import ResponseHead, parse_request_head
 from agent.proxy.datapath import DataPath
@@ -34,14 +34,18 @@ class Asides:
         known = path.table.services.get(service)
         if known is None or self.under_way >= ASIDES_MAX or self.bytes + len(body) > ASIDE_BYTES_MAX or method == "CONNECT":
             return False
-        lines = [f"{method} {target} HTTP/1.1"]
-        if not any(name.lower() == "host" for name in headers):
-            lines.append(f"Host: {service}")
-        lines.extend(f"{name}: {value}" for name, value in headers.items() if name.lower() not in _NOT_COPIED)
-        if body:
-            lines.append(f"Content-Length: {len(body)}")
         try:
-            head = parse_request_head("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+            lines = [f"{method} {target} HTTP/1.1".encode("latin-1")]
+            if b"\r" in lines[0]:
+                return False
+            for name, value in headers.items():
+                if name.lower() not in _NOT_COPIED:
+                    lines.append(make_field(name.encode("latin-1"), value.encode("latin-1")).line)
+            if not any(name.lower() == "host" for name in headers):
+                lines.append(b"Host: " + service.encode("latin-1"))
+            if body:
+                lines.append(b"Content-Length: %d" % len(body))
+            head = parse_request_head(b"\r\n".join(lines) + b"\r\n\r\n")
         except (BadMessage, UnicodeEncodeError):
             return False
         wire = request_prefix(head, path.headers, head.target, head.authority, b"", None, [], False) + b"\r\n"
