@@ -5,9 +5,11 @@ A struct field of one of these types is read from YAML either as a plain number 
 """
 
 import re
-from typing import Annotated, Final
+import types
+import typing
+from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 Duration = Annotated[float, Meta(ge=0, extra={"unit": "duration"})]
 """Seconds. Written as ``1.5``, ``250ms``, ``10s``, ``5m``, ``2h`` or ``1d``."""
@@ -45,3 +47,25 @@ def quantity(text: str, unit: str) -> float | int | None:
         return None
     value = float(match.group(1)) * factor
     return round(value) if unit == "size" else round(value, 9)
+
+
+def with_numbers(value: Any, kind: Any) -> Any:
+    """The value with quantities that are written with a unit (``64KiB``, ``10s``, ``20%``) made numbers, where the type says
+    that they are of that unit."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        unit = next(((meta.extra or {}).get("unit", "") for meta in kind.__metadata__ if isinstance(meta, Meta)), "")
+        number = quantity(value, unit) if unit and isinstance(value, str) else None
+        return with_numbers(value, typing.get_args(kind)[0]) if number is None else number
+    if isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return {key: with_numbers(item, hints.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and origin in (tuple, list, set, frozenset):
+        return [with_numbers(item, typing.get_args(kind)[0]) for item in value]
+    if isinstance(value, dict) and origin is dict:
+        return {key: with_numbers(item, typing.get_args(kind)[1]) for key, item in value.items()}
+    for option in typing.get_args(kind) if origin is typing.Union or origin is types.UnionType else ():
+        read = with_numbers(value, option)
+        if read is not value and read != value:
+            return read
+    return value

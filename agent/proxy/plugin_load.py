@@ -5,7 +5,6 @@ import importlib.util
 import inspect
 import re
 import sys
-import typing
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.core.units import quantity
+from agent.core.units import with_numbers
 from agent.hooks import HOOKS, Plugin
 
 GROUP: Final = "pilotfish.plugins"
@@ -125,7 +124,7 @@ def build_plugin(config: Any, at: str) -> Plugin:
     """A plugin from its configuration, checked. Raises `PluginError`."""
     cls = find_plugin_class(config.name, config.path, at)
     try:
-        own = msgspec.convert(plain(config.config, cls.Config), cls.Config)
+        own = msgspec.convert(with_numbers(config.config, cls.Config), cls.Config)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `")
         raise PluginError(f"{at}.config{where.rstrip('`').lstrip('$')}", message) from error
@@ -140,25 +139,3 @@ def build_plugin(config: Any, at: str) -> Plugin:
         raise PluginError(f"{at}.config", str(error)) from error
     except BaseException as error:
         raise PluginError(f"{at}.config", f"{config.name} refuses its configuration: {error!r}") from error
-
-
-def plain(value: Any, kind: Any) -> Any:
-    """The value with quantities that are written with a unit (``64KiB``, ``10s``, ``20%``) made numbers, where the type says
-    that they are of that unit."""
-    origin = typing.get_origin(kind)
-    if origin is typing.Annotated:
-        unit = next(((meta.extra or {}).get("unit", "") for meta in kind.__metadata__ if isinstance(meta, msgspec.Meta)), "")
-        number = quantity(value, unit) if unit and isinstance(value, str) else None
-        return plain(value, typing.get_args(kind)[0]) if number is None else number
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        return {key: plain(item, hints.get(key)) for key, item in value.items()}
-    if isinstance(value, list) and origin in (tuple, list, set, frozenset):
-        return [plain(item, typing.get_args(kind)[0]) for item in value]
-    if isinstance(value, dict) and origin is dict:
-        return {key: plain(item, typing.get_args(kind)[1]) for key, item in value.items()}
-    for option in typing.get_args(kind) if origin is typing.Union or type(kind).__name__ == "UnionType" else ():
-        read = plain(value, option)
-        if read is not value and read != value:
-            return read
-    return value

@@ -12,9 +12,10 @@ import pytest
 from msgspec import Struct
 
 from agent.app.settings import load
+from agent.core.units import with_numbers
 from agent.hooks import Duration, Plugin, Share, Size
 from agent.proxy import plugin_load
-from agent.proxy.plugin_load import GROUP, PluginError, bundled_names, find_plugin_class, plain
+from agent.proxy.plugin_load import GROUP, PluginError, bundled_names, find_plugin_class
 from tests.unit.plugins.support import made
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -127,14 +128,14 @@ class Outer(Struct, frozen=True, forbid_unknown_fields=True):
 
 def test_quantities_are_written_with_units_wherever_the_type_has_them() -> None:
     raw = {"share": "20%", "many": [{"size": "64KiB", "wait": "250ms"}], "named": {"a": {"wait": 3}}, "text": "10s"}
-    assert msgspec.convert(plain(raw, Outer), Outer) == Outer(0.2, (Inner(65536, 0.25),), {"a": Inner(wait=3.0)}, "10s")
+    assert msgspec.convert(with_numbers(raw, Outer), Outer) == Outer(0.2, (Inner(65536, 0.25),), {"a": Inner(wait=3.0)}, "10s")
     for bad, path in (
         ({"share": "120%"}, "share"),
         ({"many": [{"size": "1 league"}]}, r"many\[0\]\.size"),
         ({"named": {"a": {"b": 1}}}, "named"),
     ):
         with pytest.raises(msgspec.ValidationError, match=path):
-            msgspec.convert(plain(bad, Outer), Outer)
+            msgspec.convert(with_numbers(bad, Outer), Outer)
 
 
 def test_a_plugins_own_refusal_names_the_field(tmp_path: Path) -> None:
