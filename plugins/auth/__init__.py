@@ -109,7 +109,7 @@ class Auth(Plugin):
 
     def _refuse(self, status: int, why: str, error: str) -> Answer:
         challenges = []
-        realm = f'realm="{self.config.realm}"'
+        realm = f'realm="{_quotable(self.config.realm)}"'
         if self.checker is not None:
             challenges.append(f"Bearer {realm}" + (f', {error}, error_description="{_quotable(why)}"' if error else ""))
         if self.ring is not None:
