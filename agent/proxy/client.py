@@ -226,19 +226,24 @@ class ClientConnection(Downstream):
             # The body that came with the head is at hand before anything is decided, so that a small request is whole.
             self.buffer = b""
             pieces = self._body_pieces(rest)
-            if self.exchange is not exchange:
+            if not self._serves(exchange):
                 return self.exchange is None and self.state == IDLE
             for piece in pieces or []:
                 exchange.on_request_body(piece)
         if not exchange.over:
             pipeline.run(exchange)
-        if self.exchange is exchange:
+        if self._serves(exchange):
             if not self.body_complete:
                 self._limit(self.path.client_timeouts.body_idle)
             elif len(self.buffer) > self.path.http.buffer_bytes_max:
                 self._pause_reading()
             return False
         return self.state == IDLE
+
+    def _serves(self, exchange: Exchange) -> bool:
+        """Whether the exchange is still under way. (A comparison in place would be compiled to one with what the compiler believes
+        the attribute to be, although calls in between have changed it.)"""
+        return self.exchange is exchange
 
     # -- bodies
 
@@ -255,11 +260,11 @@ class ClientConnection(Downstream):
             return
         self._limit(self.path.client_timeouts.body_idle)
         pieces = self._body_pieces(data)
-        if pieces is None or exchange is None or self.exchange is not exchange:
+        if pieces is None or exchange is None or not self._serves(exchange):
             return
         for piece in pieces:
             exchange.on_request_body(piece)
-            if self.exchange is not exchange:
+            if not self._serves(exchange):
                 return
         if self.body_complete:
             self.timer.deadline = 0.0
