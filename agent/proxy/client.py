@@ -227,7 +227,7 @@ class ClientConnection(Downstream):
             self.buffer = b""
             pieces = self._body_pieces(rest)
             if not self._serves(exchange):
-                return self.exchange is None and self.state == IDLE
+                return self.state == IDLE
             for piece in pieces or []:
                 exchange.on_request_body(piece)
         if not exchange.over:
@@ -241,8 +241,7 @@ class ClientConnection(Downstream):
         return self.state == IDLE
 
     def _serves(self, exchange: Exchange) -> bool:
-        """Whether the exchange is still under way. (A comparison in place would be compiled to one with what the compiler believes
-        the attribute to be, although calls in between have changed it.)"""
+        """Whether it is still under way. Not to be written in place: compiled, that takes the attribute for what it was before."""
         return self.exchange is exchange
 
     # -- bodies
