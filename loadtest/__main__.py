@@ -1,0 +1,56 @@
+"""``python -m loadtest COMMAND``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from loadtest import proxies, scenarios, tables
+from loadtest.compare import Results, compare
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    side = commands.add_parser("compare", help="measure the agent beside other proxies")
+    _measuring(side, seconds=5, rounds=5)
+    side.add_argument("--out", type=Path, help="also write results.json, tables.md and plots into this folder")
+    side.set_defaults(run=_compare)
+    return parser
+
+
+def _measuring(parser: argparse.ArgumentParser, seconds: int, rounds: int) -> None:
+    parser.add_argument("--scenario", default=",".join(scenarios.NAMES), help=f"of {', '.join(scenarios.NAMES)} (all)")
+    parser.add_argument("--peers", default=",".join(proxies.NAMES), help=f"of {', '.join(proxies.NAMES)} (all)")
+    parser.add_argument("--seconds", type=int, default=seconds, help=f"a round's length ({seconds})")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds of each proxy in each scenario, interleaved ({rounds})")
+    parser.add_argument("--agent-python", help="an interpreter with the compiled agent installed, instead of building these sources")
+
+
+def measure(options: argparse.Namespace) -> Results:
+    """The run that the options ask for. SystemExit for a name that there is none of."""
+    names, wanted = options.peers.split(","), options.scenario.split(",")
+    unknown = [name for name in names if name not in proxies.NAMES] + [name for name in wanted if name not in scenarios.NAMES]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; peers are {', '.join(proxies.NAMES)}; scenarios are {', '.join(scenarios.NAMES)}")
+    return compare(names, wanted, options.seconds, options.rounds, options.agent_python)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    results = measure(options)
+    print(tables.whole(results))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "results.json").write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
+        (options.out / "tables.md").write_text(tables.whole(results), encoding="utf-8")
+    return 1 if any(sample.faults for sample in results.samples) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
