@@ -5,14 +5,13 @@ import json
 import os
 import re
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from agent.app.plugin_template import filled
 from agent.app.settings import ConfigError, load
 from agent.hooks import HOOKS, Plugin
-from agent.proxy.plugin_load import GROUP, PluginError, bundled_names, find_plugin_class
+from agent.proxy.plugin_load import PluginError, bundled_names, find_plugin_class, installed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +73,7 @@ def found(config: Path | None) -> list[dict[str, Any]]:
     """Every plugin that can be named, with where it is from. Raises ConfigError."""
     bundled = bundled_names()
     rows = [_row(name, "", "bundled") for name in bundled]
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(installed(), key=lambda point: point.name):
         if point.name not in bundled:
             home = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "?"
             rows.append(_row(point.name, "", f"installed: {home} ({point.value})"))

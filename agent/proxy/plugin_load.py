@@ -5,7 +5,6 @@ import importlib.util
 import inspect
 import re
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -42,9 +41,10 @@ def find_plugin_class(name: str, path: str, at: str) -> type[Plugin]:
         raise PluginError(at, f"found {name!r}, expected letters, digits, - and _")
     if name.replace("-", "_") in bundled_names():
         return _class_of(_imported(f"{BUNDLED}.{name.replace('-', '_')}", at), "", at)
-    found = [point for point in entry_points(group=GROUP) if point.name == name]
+    points = installed()
+    found = [point for point in points if point.name == name]
     if not found:
-        known = sorted({*bundled_names(), *(point.name for point in entry_points(group=GROUP))})
+        known = sorted({*bundled_names(), *(point.name for point in points)})
         raise PluginError(at, f"found {name!r}, expected one of {', '.join(known)}, or a path")
     if len({point.value for point in found}) > 1:
         raise PluginError(at, f"{name!r} is installed by several distributions: {', '.join(sorted(point.value for point in found))}")
@@ -53,6 +53,13 @@ def find_plugin_class(name: str, path: str, at: str) -> type[Plugin]:
     except BaseException as error:
         raise PluginError(at, f"{name!r} does not load: {error!r}") from error
     return _checked(loaded, repr(name), at)
+
+
+def installed() -> list[Any]:
+    """The entry points of installed plugins. An agent without plugins does not load what it takes to look for them."""
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group=GROUP))
 
 
 def bundled_names() -> list[str]:

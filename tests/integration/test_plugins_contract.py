@@ -291,3 +291,36 @@ def on_request(self, request):
             assert (step["plugin"], step["did"]) == ("probe", "answered 403: not today")
             told = json.loads(client.get("/yes", "test", "X-Pilotfish-Why: 1").body)
             assert [step["did"] for step in told["steps"] if step["step"] == "plugin"] == ["changed the request"]
+
+
+def test_a_change_of_plugins_needs_a_restart_and_a_reload_says_so(tmp_path: Path) -> None:
+    body = "def on_request(self, request): return RequestChanges(set_headers={'X-A': 'first'})"
+    with Upstream(response()) as upstream:
+        config = {"services": {"web": web(upstream)}, "plugins": [plugin(tmp_path, body)]}
+        with AgentProcess(config) as agent, RawClient(agent.egress) as client:
+            agent.write({**agent.config, "plugins": []})
+            status, answer = agent.call("/reload", {}, "POST")
+            assert status == 409 and "plugins: changing it needs a restart" in json.loads(answer)["problems"]
+            assert client.get("/").status == 200 and upstream.requests[0].header("x-a") == "first"
+
+
+def test_hooks_are_asked_for_connect_and_for_what_comes_in_through_ingress(tmp_path: Path) -> None:
+    body = """
+def on_request(self, request):
+    if request.method == "CONNECT" or request.header("x-local"):
+        return Answer(403, {"X-Seen": f"{request.method} {request.target} {request.listener} {request.service or None}"})
+"""
+    with Upstream(response("local")) as upstream:
+        config = {
+            "services": {},
+            "application": {"endpoints": [upstream.address]},
+            "listen": {"ingress": "127.0.0.1:0"},
+            "plugins": [plugin(tmp_path, body)],
+        }
+        with AgentProcess(config) as agent, RawClient(agent.egress) as client:
+            client.send(b"CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\n\r\n")
+            assert client.reply("CONNECT").header("x-seen") == "CONNECT far.test:443 egress None"
+            host, _, port = agent.addresses["ingress"][0].rpartition(":")
+            with RawClient((host, int(port))) as peer:
+                assert peer.get("/a", "me", "X-Local: 1").header("x-seen") == "GET /a ingress application"
+                assert peer.get("/a", "me").body == b"local"

@@ -30,7 +30,7 @@ def written(directory: Path, text: str, name: str = "p.py") -> str:
 
 
 def test_bundled_plugins_are_found_without_installation_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_load, "entry_points", lambda **_: pytest.fail("not needed"))
+    monkeypatch.setattr(plugin_load, "installed", lambda: pytest.fail("not needed"))
     assert bundled_names() == ["auth", "body_limit", "canary", "header_rules", "mirror"]
     for name in bundled_names():
         assert issubclass(find_plugin_class(name, "", "at"), Plugin)
@@ -49,7 +49,7 @@ def test_entry_points_of_the_project_name_the_same_classes() -> None:
 
 
 def points(**named: str) -> Any:
-    return lambda group: [importlib.metadata.EntryPoint(name.rstrip("_"), value, group) for name, value in named.items()]
+    return lambda: [importlib.metadata.EntryPoint(name.rstrip("_"), value, GROUP) for name, value in named.items()]
 
 
 def test_installed_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_installed_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPa
     written(tmp_path, "raise OSError('no')", "bad_plugin.py")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = points(far="far_plugin:One", bad="bad_plugin:One", thing="far_plugin:__name__", twice="far_plugin:One", twice_="bad_plugin:One")
-    monkeypatch.setattr(plugin_load, "entry_points", found)
+    monkeypatch.setattr(plugin_load, "installed", found)
     assert find_plugin_class("far", "", "at").__name__ == "One"
     for name, message in (("bad", "does not load: OSError('no')"), ("thing", "is not a subclass"), ("twice", "several distributions")):
         with pytest.raises(PluginError, match=r"at\.name: .*" + message.replace("(", r"\(").replace(")", r"\)")):
@@ -65,7 +65,7 @@ def test_installed_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_bundled_name_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_load, "entry_points", points(auth="evil:Auth"))
+    monkeypatch.setattr(plugin_load, "installed", points(auth="evil:Auth"))
     assert find_plugin_class("auth", "", "at").__module__ == "plugins.auth"
 
 
@@ -145,6 +145,12 @@ def test_a_plugins_own_refusal_names_the_field(tmp_path: Path) -> None:
         with pytest.raises(PluginError) as caught:
             made("x", {}, written(tmp_path, body))
         assert caught.value.path == path
+
+
+def test_an_agent_without_plugins_does_not_load_what_looks_for_them() -> None:
+    code = "import sys, agent.app.agent_command; print('importlib.metadata' in sys.modules, 'jwt' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["False", "False"], done
 
 
 def test_it_works_from_a_checkout_in_any_directory_that_python_can_import_it_from(tmp_path: Path) -> None:
