@@ -62,6 +62,28 @@ def test_a_client_cannot_name_the_identity_header_hop_by_hop() -> None:
         assert reply.body == b"ann 0"
 
 
+def test_callers_who_ask_at_once_do_not_wait_for_each_others_responses() -> None:
+    release = threading.Event()
+
+    def slow(request: Received) -> Any:
+        return [release.wait, echo(request)]
+
+    with (
+        Upstream(slow) as upstream,
+        AgentProcess({"services": {"web": web(upstream)}, "plugins": [auth()]}) as agent,
+        RawClient(agent.egress) as ann,
+        RawClient(agent.egress) as too,
+        RawClient(agent.egress) as bob,
+    ):
+        for client, key in ((ann, ANN), (too, ANN), (bob, BOB)):
+            client.send(f"GET / HTTP/1.1\r\nHost: test\r\nX-Api-Key: {key}\r\n\r\n".encode())
+        wait_until(lambda: len(upstream.requests) == 2, "one request of each caller")
+        wait_until(lambda: agent.metric("pilotfish_cache_collapsed_total", service="web") == 1, "the same caller to wait")
+        release.set()
+        assert [client.reply().body for client in (ann, too, bob)] == [b"ann 0", b"ann 0", b"bob 0"]
+        assert len(upstream.requests) == 2
+
+
 def test_vary_on_an_identity_header_keeps_callers_apart_even_where_they_share() -> None:
     def by_user(request: Received) -> bytes:
         return response(request.header("x-user") or "", headers=[("Cache-Control", "max-age=60"), ("Vary", "X-User")])

@@ -84,7 +84,13 @@ def test_on_request_chooses_the_service_and_the_cache_key(tmp_path: Path) -> Non
 def on_request(self, request):
     return RequestChanges(service=request.header("x-to") or "", cache_key=request.header("x-tenant") or "")
 """
-    with Upstream(stored("one")) as one, Upstream(stored("two")) as two:
+
+    def tagged(request: Received) -> bytes:
+        tag = '"head"' if request.method == "HEAD" else '"get"'
+        whole = stored("one", ("ETag", tag))
+        return whole.removesuffix(b"one") if request.method == "HEAD" else whole
+
+    with Upstream(tagged) as one, Upstream(stored("two")) as two:
         services = {"web": web(one), "other": web(two, hosts=["other.test"])}
         with AgentProcess({"services": services, "plugins": [plugin(tmp_path, body)]}) as agent, RawClient(agent.egress) as client:
             for outcome in ("miss", "hit"):
@@ -94,9 +100,12 @@ def on_request(self, request):
                     reply = client.get("/", "test", f"X-Tenant: {tenant}")
                     assert outcome in (reply.header("cache-status") or "") and reply.body == b"one"
             assert (len(one.requests), len(two.requests)) == (3, 1)
+            with_tenant = client.get("/", "test", "X-Tenant: a", "Cache-Control: no-cache", method="HEAD")
+            assert with_tenant.header("etag") == '"head"'  # says that the response of this key has changed, and of no other
+            for tenant, outcome in (("a", "stale"), ("b", "hit"), ("", "hit")):
+                assert outcome in (client.get("/", "test", f"X-Tenant: {tenant}").header("cache-status") or ""), tenant
             purged = agent.post("/cache/purge", {"url": "http://test/"})
             assert purged["purged"] == 4  # whatever plugins added to the keys
-            client.get("/", "test", "X-Tenant: b", method="HEAD")
 
 
 def test_on_request_sees_the_request_and_its_route(tmp_path: Path) -> None:
