@@ -39,6 +39,7 @@ def free_address(wanted: str) -> str:
     with socket.socket() as sock:
         try:
             sock.bind((host, port))
+            return f"{host}:{sock.getsockname()[1]}"
         except OSError:
             sock.close()
             with socket.socket() as other:

@@ -237,8 +237,8 @@ class Cluster:
         """All about the endpoints that the last `pick` compared; a sample of all where it compared none."""
         chooser = self._chose
         if chooser is None or chooser.first is None or chooser.second is None:
-            return [self._row(endpoint, now) for endpoint in self.endpoints[:8]]
-        rows = [self._row(chooser.first, now), self._row(chooser.second, now)]
+            return [endpoint.row(now) for endpoint in self.endpoints[:8]]
+        rows = [endpoint_row(chooser.first, now), endpoint_row(chooser.second, now)]
         rows[0]["cost"] = round(chooser.first_cost, 6)
         rows[1]["cost"] = round(chooser.second_cost, 6)
         return rows
@@ -382,23 +382,6 @@ class Cluster:
         self.events.clear()
         return events
 
-    def _row(self, endpoint: Endpoint, now: float) -> dict[str, Any]:
-        return {
-            "address": endpoint.address,
-            "zone": endpoint.zone,
-            "weight": endpoint.weight,
-            "usable": endpoint.usable,
-            "healthy": endpoint.healthy,
-            "ejected_for_s": round(max(endpoint.ejected_until - now, 0.0), 3),
-            "ejections": endpoint.ejected_total,
-            "breaker": STATE_NAMES[endpoint.breaker.state],
-            "ewma_ms": round(endpoint.ewma_s * 1000, 3),
-            "in_flight": endpoint.in_flight,
-            "cost": round(endpoint.cost(now), 6),
-            "requests": endpoint.requests,
-            "failures": endpoint.failures,
-        }
-
     def snapshot(self, now: float) -> dict[str, Any]:
         """Everything that `/clusters` shows."""
         return {
@@ -410,5 +393,5 @@ class Cluster:
             "concurrency_limit": round(self.limit.limit, 1),
             "retries_under_way": self.budget.spent,
             "refused": {"requests_max": self.refused[1], "breaker": self.refused[2], "concurrency": self.refused[3]},
-            "endpoints": [self._row(endpoint, now) for endpoint in self.endpoints],
+            "endpoints": [endpoint.row(now) for endpoint in self.endpoints],
         }

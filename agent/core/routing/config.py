@@ -121,6 +121,8 @@ class Concurrency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How long the shortest latency is believed before it is measured again."""
     tolerance: float = 2.0
     """Latency over the shortest that is still taken as no queueing."""
+    slack: Duration = 0.05
+    """Added to `tolerance` times the shortest: waiting of this length is the scheduler's and the agent's own, not an overloaded service."""
     priority_header: str = "X-Priority"
     """0 (first to be kept) to 9 (first to be shed); 5 where absent. The last tenths of the limit are kept for the low numbers."""
 

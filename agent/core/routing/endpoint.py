@@ -1,9 +1,9 @@
 """One address of a service: how it does, and what it costs to choose it."""
 
 from math import exp
-from typing import Final
+from typing import Any, Final
 
-from agent.core.routing.breaker import CircuitBreaker
+from agent.core.routing.breaker import STATE_NAMES, CircuitBreaker
 from agent.core.routing.config import Balance, Breaker, Outlier
 
 OK: Final = 0
@@ -173,6 +173,24 @@ class Endpoint:
         if idle_s > self.decay_s:
             ewma *= exp((self.decay_s - idle_s) / self.decay_s)
         return (ewma + 0.0001) * (self.in_flight + 1) / (self.weight * self.ramp)
+
+    def row(self, now: float) -> dict[str, Any]:
+        """What `/clusters` shows of it."""
+        return {
+            "address": self.address,
+            "zone": self.zone,
+            "weight": self.weight,
+            "usable": self.usable,
+            "healthy": self.healthy,
+            "ejected_for_s": round(max(self.ejected_until - now, 0.0), 3),
+            "ejections": self.ejected_total,
+            "breaker": STATE_NAMES[self.breaker.state],
+            "ewma_ms": round(self.ewma_s * 1000, 3),
+            "in_flight": self.in_flight,
+            "cost": round(self.cost(now), 6),
+            "requests": self.requests,
+            "failures": self.failures,
+        }
 
 
 def hash_of(value: bytes) -> int:

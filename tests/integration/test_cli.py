@@ -1,0 +1,112 @@
+"""The command, used as a person uses it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.harness.agent import AgentProcess
+from tests.harness.upstream import Upstream, response
+from tests.harness.wait import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pilotfish(*words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "agent", *words], cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def test_check_reports_every_error_with_its_path_and_exits_2(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("agent: { id: 7, colour: red }\nservices:\n  web:\n    hosts: ['*']\n    endpoints: ['nowhere']\n    cahce: {}\n")
+    done = pilotfish("check", "--config", str(bad))
+    assert done.returncode == 2
+    said = done.stdout + done.stderr
+    for path in ("agent.id", "agent.colour", "services.web.cahce"):
+        assert path in said, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))
+def test_the_example_configurations_are_good(name: str) -> None:
+    done = pilotfish("check", "--config", f"config/{name}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("agent",),
+        ("agent", "--config", "missing.yaml"),
+        ("check", "--config", "missing.yaml"),
+        ("nonsense",),
+        ("status", "--admin", "127.0.0.1:1", "--once"),
+    ],
+)
+def test_wrong_use_is_told_in_words(words: tuple[str, ...]) -> None:
+    done = pilotfish(*words)
+    assert done.returncode in (1, 2)
+    assert done.stderr.strip() or done.stdout.strip()
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_version_and_help() -> None:
+    assert re.match(r"pilotfish \d+\.\d+\.\d+ \((compiled|interpreted), Python 3\.\d+\.\d+\)", pilotfish("version").stdout)
+    assert "agent" in pilotfish("--help").stdout
+
+
+def test_status_of_a_running_agent() -> None:
+    with Upstream(response("hello", headers=[("Cache-Control", "max-age=60")])) as upstream:
+        services = {"web": {"hosts": ["*"], "endpoints": [upstream.address], "cache": {"enabled": True}}}
+        with AgentProcess({"services": services}) as agent:
+            admin = f"{agent.admin[0]}:{agent.admin[1]}"
+            shown = pilotfish("status", "--admin", admin, "--json")
+            assert shown.returncode == 0, shown.stderr
+            assert isinstance(json.loads(shown.stdout), dict)
+            once = pilotfish("status", "--admin", admin, "--once")
+            assert once.returncode == 0
+            assert upstream.address in once.stdout
+
+
+def test_the_demo_runs_for_a_time_and_stops_by_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = pilotfish("demo", "--for", "4s", "--proxy", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+    assert done.returncode == 0, done.stderr
+    assert str(port) in done.stdout  # says that the port it was to take is taken
+    assert "curl" in done.stdout
+    assert "\x1b[" not in done.stdout
+    assert re.search(r"stopped: \d+ requests, 0 failed", done.stdout)
+
+
+def test_an_interrupted_demo_leaves_no_process_behind() -> None:
+    command = [sys.executable, "-m", "agent", "demo", "--proxy", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    demo = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert demo.stdout is not None
+        text = ""
+        for line in demo.stdout:
+            text += line
+            if "hit ratio" in line:
+                break
+        url = re.search(r"http://127\.0\.0\.1:\d+/personas/\w+", text)
+        assert url is not None, text
+        with urllib.request.urlopen(url.group(0)) as reply:
+            assert reply.status == 200
+        children = [int(pid) for pid in Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()]
+        assert len(children) == 5
+        demo.send_signal(signal.SIGINT)
+        demo.stdout.read()
+        assert demo.wait(30) == 0
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), "the demo's children are gone")
+    finally:
+        if demo.poll() is None:
+            demo.kill()
+            demo.wait()
