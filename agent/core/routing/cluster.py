@@ -238,7 +238,7 @@ class Cluster:
         chooser = self._chose
         if chooser is None or chooser.first is None or chooser.second is None:
             return [endpoint.row(now) for endpoint in self.endpoints[:8]]
-        rows = [endpoint_row(chooser.first, now), endpoint_row(chooser.second, now)]
+        rows = [chooser.first.row(now), chooser.second.row(now)]
         rows[0]["cost"] = round(chooser.first_cost, 6)
         rows[1]["cost"] = round(chooser.second_cost, 6)
         return rows
