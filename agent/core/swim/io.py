@@ -1,0 +1,94 @@
+"""What goes into the membership core and what comes out of it. `runtime/driver.py` and the simulator carry it out alike.
+
+The host calls `step(now, input)` and carries the effects out in the order given; it calls `step(now, Wake())` no later than
+`next_wake()` says. A stream carries one request and at most one answer (memberlist: push/pull, the fallback ping, user data).
+"""
+
+from msgspec import Struct
+
+from agent.core.swim.messages import Message, NodeState, Place
+
+
+class Wake(Struct, frozen=True, gc=False):
+    """The time that `next_wake` named has come."""
+
+
+class PacketIn(Struct, frozen=True, gc=False):
+    """One message out of a datagram (a compound is taken apart before)."""
+
+    source: Place
+    message: Message
+
+
+class StreamRequest(Struct, frozen=True, gc=False):
+    """A peer opened a stream and asked; the answer is a `StreamReply` with the same number."""
+
+    stream: int
+    source: Place
+    message: Message
+
+
+class StreamAnswer(Struct, frozen=True, gc=False):
+    """What came back on a stream that `OpenStream` opened."""
+
+    stream: int
+    message: Message
+
+
+class StreamFailed(Struct, frozen=True, gc=False):
+    """A stream that `OpenStream` opened gave no answer: refused, broken, malformed, or out of time."""
+
+    stream: int
+    reason: str
+
+
+Input = Wake | PacketIn | StreamRequest | StreamAnswer | StreamFailed
+
+
+class SendPacket(Struct, frozen=True, gc=False):
+    """One datagram; more than one message makes a compound. The core keeps it within the packet budget."""
+
+    to: Place
+    messages: tuple[Message, ...]
+
+
+class OpenStream(Struct, frozen=True, gc=False):
+    """Ask over a stream. `answered`: whether an answer is expected; without one the stream closes after the request."""
+
+    stream: int
+    to: Place
+    message: Message
+    answered: bool
+    timeout_s: float
+
+
+class StreamReply(Struct, frozen=True, gc=False):
+    """Answer a `StreamRequest`, then close. None closes without an answer."""
+
+    stream: int
+    message: Message | None
+
+
+class MemberEvent(Struct, frozen=True, gc=False):
+    """The member list changed. kind: join, update, suspect, refute, fail, leave, reap, conflict."""
+
+    kind: str
+    member: NodeState
+    detail: str = ""
+
+
+class Deliver(Struct, frozen=True, gc=False):
+    """The application's own message came. `source`: the address that it came from, not proof of who sent it."""
+
+    source: Place
+    payload: bytes
+
+
+class MergeState(Struct, frozen=True, gc=False):
+    """The application's part of a push/pull came from a peer."""
+
+    payload: bytes
+    join: bool
+
+
+Effect = SendPacket | OpenStream | StreamReply | MemberEvent | Deliver | MergeState
