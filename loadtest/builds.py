@@ -4,6 +4,7 @@ Each is a copy in a folder named by the hash of the sources, so that a change is
 checkout itself stays free of compiled files.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -33,6 +34,14 @@ def build(compiled: bool) -> Path:
     top = Path(tempfile.gettempdir()) / f"pilotfish-loadtest-{os.getuid()}"
     top.mkdir(mode=0o700, exist_ok=True)
     folder = top / f"{kind}-{sources_hash()}"
+    # Two runs may want the same build at once; the second waits for the first's.
+    with (top / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fill(folder, compiled)
+    return folder
+
+
+def _fill(folder: Path, compiled: bool) -> None:
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -49,7 +58,6 @@ def build(compiled: bool) -> Path:
             project.write_text(text[text.index("[tool.mypy]") :], encoding="utf-8")
             _compile(folder)
         (folder / "done").touch()
-    return folder
 
 
 def _compile(folder: Path) -> None:

@@ -33,7 +33,7 @@ DOCUMENT: dict[str, Any] = {
         "/plugins": {"get": _operation("Plugins and their record")},
         "/reload": {"post": _operation("Read the configuration again", (200, 409))},
         "/drain": {"post": _operation("Finish what is under way and exit", (202,))},
-        "/debug/loop": {"get": _operation("Event loop lag, tasks, connections")},
+        "/debug/loop": {"get": _operation("Event loop lag, tasks, connections, timers, pauses of the garbage collector")},
         "/openapi.json": {"get": _operation("This document")},
     },
 }

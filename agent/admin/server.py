@@ -1,7 +1,6 @@
 """HTTP for operators, on aiohttp and a port of its own. What it answers is in `agent/admin/openapi.py`."""
 
 import asyncio
-import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -194,7 +193,7 @@ class AdminServer:
                 "tasks": len(asyncio.all_tasks()),
                 "connections": len(agent.path.connections),
                 "timers": len(agent.path.wheel),
-                "gc": gc.get_count(),
+                "gc": agent.collector.as_json(),
             }
         )
 

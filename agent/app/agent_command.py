@@ -49,6 +49,7 @@ async def _serve(path: Path, settings: "object", log: Logger) -> int:
     try:
         await agent.start()
         await admin.start(settings.listen.admin)
+        agent.collector.settle()
     except (PluginError, ListenError, OSError) as error:
         log.error("cannot start", error=str(error))
         return 2
@@ -107,6 +108,7 @@ class Reloader:
                 result = "unchanged"
             else:
                 agent.install(settings)
+                agent.collector.settle()
                 record["generation"] = int(str(record["generation"])) + 1
         except ConfigError as error:
             result = "invalid"

@@ -25,6 +25,7 @@ from agent.proxy.health import check_health, is_name, keep_resolved
 from agent.proxy.listener import Listener
 from agent.proxy.plugins import PluginHost
 from agent.proxy.pool import Pool
+from agent.runtime.garbage import Collector
 from agent.runtime.log import Logger
 from agent.runtime.wheel import TimerWheel
 
@@ -66,6 +67,7 @@ class Agent:
     def __init__(self, settings: Settings, log: Logger) -> None:
         self.settings = settings
         self.log = log
+        self.collector = Collector()
         self.loop = asyncio.get_running_loop()
         self.started_at = time()
         self.agent_id = settings.agent.id or socket.gethostname()
@@ -266,6 +268,7 @@ class Agent:
         await self.plugins.stop()
         if self.path.access_log is not None:
             self.path.access_log.close()
+        self.collector.close()
 
 
 def _catch_all(service: Service) -> Service:
