@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent
 HOT = ["agent/core/http/*.py", "agent/core/cache/*.py", "agent/core/cache/eviction/*.py", "agent/core/routing/*.py"]
 HOT_FILES = [
     "agent/runtime/wheel.py",
+    "agent/core/swim/lzw.py",
     *(
         f"agent/proxy/{name}.py"
         for name in (

@@ -13,7 +13,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def main(arguments: list[str]) -> None:
-    with atheris.instrument_imports(include=["agent.core.http", "agent.proxy"]):
+    with atheris.instrument_imports(include=["agent.core.http", "agent.core.swim", "agent.proxy"]):
         from tests.fuzz.targets import TARGETS
     if len(arguments) < 2 or arguments[1] not in TARGETS:
         raise SystemExit(f"usage: python -m tests.fuzz.run {{{','.join(TARGETS)}}} [libFuzzer options]")

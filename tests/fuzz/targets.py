@@ -19,6 +19,7 @@ from agent.core.routing import endpoint as outcome
 from agent.proxy.upstream import CLOSED, TUNNEL, ConnectionHome, Try, UpstreamConnection
 from tests.fuzz.llhttp import METHODS, Requests, Responses
 from tests.fuzz.rig import RecordingTransport, Rig
+from tests.fuzz.swim_targets import SWIM_TARGETS
 
 POLICY: Final = HeaderPolicy()
 
@@ -312,4 +313,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "chunked": chunked,
     "client": client,
     "upstream": upstream,
+    **SWIM_TARGETS,
 }

@@ -1,11 +1,18 @@
 """What members say to each other, with hashicorp/memberlist's fields, so that a cluster of either can hold the other.
 
-Addresses are bytes as memberlist has them (4 or 16 octets), ports are beside them. How these look on the wire is the codec's.
+Addresses are bytes as memberlist has them (4 or 16 octets), ports are beside them. How these look on the wire is the codec's:
+it also puts the mark before our own user data (`User`, `PushPull.user`) and takes it off, so that nobody else sees it.
 """
 
 from typing import Final
 
 from msgspec import Struct
+
+Versions = tuple[int, int, int, int, int, int]
+"""The protocol's least, most and current version, and the same of the delegate (the application above memberlist)."""
+
+VERSIONS: Final[Versions] = (1, 5, 2, 2, 5, 5)
+"""memberlist 0.5's, and Serf 0.9's as delegate: members whose ranges do not hold the others' current versions are not let in."""
 
 Place = tuple[str, int]
 """Host (an address as text) and port."""
@@ -62,17 +69,14 @@ class Suspect(Struct, frozen=True, gc=False):
 
 
 class Alive(Struct, frozen=True, gc=False):
-    """`node` is alive at this address, as of its incarnation.
-
-    versions: protocol least, most, current, and the same of the delegate.
-    """
+    """`node` is alive at this address, as of its incarnation."""
 
     incarnation: int
     node: str
     address: bytes
     port: int
     meta: bytes = b""
-    versions: tuple[int, int, int, int, int, int] = (1, 5, 2, 0, 0, 0)
+    versions: Versions = VERSIONS
 
 
 class Dead(Struct, frozen=True, gc=False):
@@ -92,7 +96,7 @@ class NodeState(Struct, frozen=True, gc=False):
     incarnation: int
     state: int
     meta: bytes = b""
-    versions: tuple[int, int, int, int, int, int] = (1, 5, 2, 0, 0, 0)
+    versions: Versions = VERSIONS
 
 
 class PushPull(Struct, frozen=True):
@@ -109,10 +113,16 @@ class User(Struct, frozen=True, gc=False):
     payload: bytes
 
 
+class Foreign(Struct, frozen=True, gc=False):
+    """A user message that is not ours but another program's, such as Serf's, as it stands. Hosts drop what comes of it."""
+
+    payload: bytes
+
+
 class Error(Struct, frozen=True, gc=False):
     """Why a stream's request was refused."""
 
     text: str
 
 
-Message = Ping | IndirectPing | Ack | Nack | Suspect | Alive | Dead | PushPull | User | Error
+Message = Ping | IndirectPing | Ack | Nack | Suspect | Alive | Dead | PushPull | User | Foreign | Error
