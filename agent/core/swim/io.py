@@ -42,7 +42,41 @@ class StreamFailed(Struct, frozen=True, gc=False):
     reason: str
 
 
-Input = Wake | PacketIn | StreamRequest | StreamAnswer | StreamFailed
+class Join(Struct, frozen=True, gc=False):
+    """Ask the members at these places to be let in: a push/pull with each. Every one ends in a `JoinEnded`."""
+
+    places: tuple[Place, ...]
+
+
+class Leave(Struct, frozen=True, gc=False):
+    """Leave gracefully: members are told, then `MemberEvent("leave")` about this member itself says that the host may stop."""
+
+
+class UpdateMeta(Struct, frozen=True, gc=False):
+    """This member's metadata is another from now on. Raises ValueError above `meta_bytes_max`."""
+
+    meta: bytes
+
+
+class Broadcast(Struct, frozen=True, gc=False):
+    """To every member, by gossip. One with the same key replaces an earlier one that is still queued; no key replaces nothing.
+
+    Raises ValueError for a payload that does not fit a packet.
+    """
+
+    payload: bytes
+    key: str = ""
+
+
+class SendUser(Struct, frozen=True, gc=False):
+    """To one member, by name; unknown names are counted and dropped. `reliable`, or too large for a packet: over a stream."""
+
+    node: str
+    payload: bytes
+    reliable: bool = False
+
+
+Input = Wake | PacketIn | StreamRequest | StreamAnswer | StreamFailed | Join | Leave | UpdateMeta | Broadcast | SendUser
 
 
 class SendPacket(Struct, frozen=True, gc=False):
@@ -70,7 +104,10 @@ class StreamReply(Struct, frozen=True, gc=False):
 
 
 class MemberEvent(Struct, frozen=True, gc=False):
-    """The member list changed. kind: join, update, suspect, refute, fail, leave, reap, conflict."""
+    """The member list changed. kind: join, update, suspect, refute, fail, leave, reap, conflict.
+
+    About this member itself: refute (it was accused and answered), leave (it has left), conflict (another claims its name).
+    """
 
     kind: str
     member: NodeState
@@ -91,4 +128,11 @@ class MergeState(Struct, frozen=True, gc=False):
     join: bool
 
 
-Effect = SendPacket | OpenStream | StreamReply | MemberEvent | Deliver | MergeState
+class JoinEnded(Struct, frozen=True, gc=False):
+    """One place of a `Join` has answered, or not: `reason` is empty for success."""
+
+    place: Place
+    reason: str = ""
+
+
+Effect = SendPacket | OpenStream | StreamReply | MemberEvent | Deliver | MergeState | JoinEnded
