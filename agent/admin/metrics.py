@@ -103,6 +103,10 @@ class AgentCollector(Collector):
         yield errors
         yield GaugeMetricFamily("pilotfish_loop_lag_seconds", "How late the event loop was at its last tick", value=agent.loop_lag_s)
         yield GaugeMetricFamily("pilotfish_config_generation", "Configurations taken since the start", value=agent.reload["generation"])
+        reloads = CounterMetricFamily("pilotfish_config_reloads", "Times that the configuration was read again", labels=["result"])
+        for result, count in agent.reload["counts"].items():
+            reloads.add_metric([result], count)
+        yield reloads
         good = agent.reload["result"] in ("ok", "unchanged")
         yield GaugeMetricFamily("pilotfish_config_last_reload_successful", "0 after a refused or invalid reload", value=float(good))
         info = InfoMetricFamily("pilotfish_build", "Version and build", value={"version": __version__, "build": build()})

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ class AdminServer:
     reload: reads the configuration again, given the cause; shown: the settings as people may see them.
     """
 
-    def __init__(self, agent: Any, reload: Callable[[str], dict[str, object]], shown: Callable[[Any], dict[str, Any]]) -> None:
+    def __init__(self, agent: Any, reload: Callable[[str], Awaitable[dict[str, object]]], shown: Callable[[Any], dict[str, Any]]) -> None:
         self.agent = agent
         self._shown = shown
         self.address = ""
@@ -177,7 +177,7 @@ class AdminServer:
         return web.json_response(self.agent.plugins.snapshot())
 
     async def reload(self, request: web.Request) -> web.Response:
-        result = self._reload("POST /reload")
+        result = await self._reload("POST /reload")
         return web.json_response(result, status=200 if result["result"] in ("ok", "unchanged") else 409)
 
     async def drain(self, request: web.Request) -> web.Response:

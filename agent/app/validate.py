@@ -1,23 +1,35 @@
 """What each part of a configuration allows and the whole does not: contradictions."""
 
-from typing import Any
+import ipaddress
+import re
+from typing import Any, Final
 
 from agent.app.config import Settings
 from agent.core.routing.config import EndpointConfig, Service
 from agent.core.routing.endpoint import EndpointSpec
 from agent.core.routing.table import conflicts
 
+_NAME: Final = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.-]{0,252}[0-9A-Za-z_.])?")
+_VIA: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::[0-9]{1,5})?")
+"""RFC 9110 section 7.6.3: a pseudonym is a token."""
+UNIX_PATH_BYTES_MAX: Final = 107
+"""What fits into a sockaddr_un."""
 
-def parse_address(text: str) -> tuple[str, int] | None:
+
+def parse_address(text: str, port_min: int = 1) -> tuple[str, int] | None:
     """Host and port of ``host:port`` or ``[v6]:port``; path and 0 of ``unix:/path``; None for anything else."""
-    if text.startswith("unix:"):
-        return (text[5:], 0) if len(text) > 5 else None
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65_536:
+    if text.startswith("unix:/"):
+        path = text[5:]
+        return (path, 0) if len(path.encode("utf-8", "replace")) <= UNIX_PATH_BYTES_MAX and "\0" not in path else None
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or not port_min <= int(port) < 65_536:
         return None
-    if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
-        return None
-    return host.strip("[]"), int(port)
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1])), int(port)
+        except ValueError:
+            return None
+    return (host, int(port)) if _NAME.fullmatch(host) else None
 
 
 def listen_addresses(value: Any) -> list[str]:
@@ -42,11 +54,14 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
     """Every contradiction: (path in the file, what was found and expected)."""
     found: list[tuple[str, str]] = []
     found.extend(_listeners(settings))
+    found.extend(_identity(settings))
+    found.extend(_sizes(settings))
     for name, service in settings.services.items():
         found.extend(_endpoints(service, f"services.{name}"))
     found.extend(conflicts(settings.services))
     if settings.application is not None:
         found.extend(_endpoints(settings.application, "application"))
+        found.extend((path[1:], message) for path, message in conflicts({"application": settings.application}, ""))
         if settings.listen.ingress is None:
             found.append(("application", "is set, but listen.ingress is not: nothing would ever reach it"))
     elif settings.listen.ingress is not None:
@@ -67,11 +82,35 @@ def _listeners(settings: Settings) -> list[tuple[str, str]]:
     for field in ("egress", "ingress", "transparent", "admin"):
         for address in listen_addresses(getattr(settings.listen, field)):
             path = f"listen.{field}"
-            if parse_address(address) is None and not address.endswith(":0"):
+            if parse_address(address, 0) is None:
                 found.append((path, f"found {address!r}, expected host:port, [v6]:port or unix:/path"))
             elif address in taken and not address.endswith(":0"):
                 found.append((path, f"{address} is taken by {taken[address]}"))
             taken.setdefault(address, path)
+    return found
+
+
+def _identity(settings: Settings) -> list[tuple[str, str]]:
+    """What is written into messages, labels and lines must not be able to break them."""
+    found = []
+    for field in ("id", "region", "zone"):
+        value = getattr(settings.agent, field)
+        if not value.isprintable() or len(value) > 253:
+            found.append((f"agent.{field}", f"found {value[:60]!r}, expected at most 253 printable characters"))
+    via = settings.headers.via
+    if via and _VIA.fullmatch(via) is None:
+        found.append(("headers.via", f"found {via[:60]!r}, expected a token such as pilotfish (RFC 9110 section 7.6.3), or nothing"))
+    return found
+
+
+def _sizes(settings: Settings) -> list[tuple[str, str]]:
+    http = settings.http
+    found = []
+    for field, least in (("head_bytes_max", 256), ("target_bytes_max", 64), ("buffer_bytes_max", 1024)):
+        if getattr(http, field) < least:
+            found.append((f"http.{field}", f"found {getattr(http, field)}, expected at least {least}"))
+    if not found and http.target_bytes_max > http.head_bytes_max:
+        found.append(("http.target_bytes_max", f"found {http.target_bytes_max}, expected at most http.head_bytes_max"))
     return found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 from collections import OrderedDict, deque
 from time import time
 from typing import Any
@@ -84,6 +85,7 @@ class Agent:
         self.loop_lag_max_s = 0.0
         self.application: Cluster | None = None
         self.reload: dict[str, Any] = {"generation": 1, "result": "ok", "at": self.started_at, "problems": []}
+        self.reload["counts"] = dict.fromkeys(("ok", "unchanged", "refused", "invalid", "failed"), 0)
         self._background: dict[str, list[asyncio.Task[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -93,8 +95,6 @@ class Agent:
         self.plugins.load(settings.plugins)
         self.path.agent_id = self.agent_id
         self.path.zone = settings.agent.zone
-        if settings.log.access.path:
-            self.path.access_log = AccessLogger(settings.log.access)
         self._make_gates(settings)
         self.path.passthrough = Passthrough(self.path, settings.agent.zone)
         self.install(settings)
@@ -123,7 +123,8 @@ class Agent:
             self.path.listeners.append(counters)
             self.gates.append(gate)
             for address in addresses:
-                place = parse_address(address) or (address.rpartition(":")[0].strip("[]"), 0)
+                place = parse_address(address, 0)
+                assert place is not None, "validated"
                 self.listeners.append(Listener(gate, place[0], place[1], listen.reuse_port, listen.backlog))
 
     # -- configuration
@@ -132,6 +133,7 @@ class Agent:
         """Swap every cell to what the (valid) settings say."""
         path = self.path
         now = self.loop.time()
+        self._install_logs(settings)
         path.http = settings.http
         path.client_timeouts = settings.timeouts
         path.headers = settings.headers
@@ -167,6 +169,16 @@ class Agent:
         for gate in self.gates:
             gate.table = ingress if gate.kind == INGRESS else table
         self.settings = settings
+
+    def _install_logs(self, settings: Settings) -> None:
+        self.log.configure(settings.log.level, settings.log.format)
+        old = self.path.access_log
+        config = settings.log.access
+        if old is not None and old.config != config:
+            threading.Thread(target=old.close, daemon=True).start()  # it may wait for its disk
+            self.path.access_log = None
+        if config.path and self.path.access_log is None:
+            self.path.access_log = AccessLogger(config)
 
     def _cluster(self, name: str, service: Service, old: Cluster | None, now: float) -> Cluster:
         if old is not None and old.service == service:
@@ -213,8 +225,15 @@ class Agent:
             self.path.store.sweep(time(), 50)
             if int(now) != last_second:
                 last_second = int(now)
+                self._tell_log_errors()
                 if self.plugins.tick_hooks:
                     self.plugins.tick(now)
+
+    def _tell_log_errors(self) -> None:
+        access = self.path.access_log
+        if access is not None and access.last_error:
+            self.log.warning("access log cannot be written", path=access.config.path, error=access.last_error, lines_lost=access.errors)
+            access.last_error = ""
 
     def ready(self) -> tuple[bool, str]:
         """Whether the agent and the application behind it take requests."""

@@ -34,7 +34,7 @@ _FACTORS: Final[dict[str, dict[str, float]]] = {
     "size": {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024, "mib": 1024**2, "gib": 1024**3},
     "share": {"": 1, "%": 0.01},
 }
-_NUMBER: Final = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
+_NUMBER: Final = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z%]*)")
 
 
 def quantity(text: str, unit: str) -> float | int | None:

@@ -1,5 +1,6 @@
 """The access log: JSON lines, sampled, written by a thread so that a slow disk holds up no request."""
 
+import contextlib
 import json
 import queue
 import sys
@@ -10,16 +11,21 @@ from typing import Any
 from agent.proxy import counters
 from agent.proxy.config import AccessLog
 
+_REOPEN = "reopen"
+_STOP = "stop"
+
 
 class AccessLogger:
     def __init__(self, config: AccessLog) -> None:
         self.written = 0
         self.dropped = 0
         self.errors = 0
-        self._path = config.path
+        self.config = config
+        self.last_error = ""
+        """Why the last line could not be written; for the one who tells it to empty."""
         self._sample = config.sample
         self._seen = 0.0
-        self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(config.queue_max)
+        self._queue: queue.Queue[dict[str, Any] | str] = queue.Queue(config.queue_max)
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
@@ -62,7 +68,10 @@ class AccessLogger:
                     "ms": round(elapsed_s * 1000, 3),
                     "service": policy.cluster.name,
                     "outcome": "hit",
+                    "upstream": "",
                     "flag": "",
+                    "detail": "",
+                    "request_id": (head.get(b"x-request-id") or b"").decode("latin-1"),
                 }
             )
 
@@ -98,22 +107,39 @@ class AccessLogger:
         while True:
             row = self._queue.get()
             try:
-                if row is None:
-                    return
+                if isinstance(row, str):
+                    _finish(file)
+                    file = None
+                    if row == _STOP:
+                        return
+                    continue
                 if file is None:
-                    file = sys.stdout if self._path == "-" else open(self._path, "a", encoding="ascii")  # noqa: SIM115 - outlives the loop
+                    file = sys.stdout if self.config.path == "-" else open(self.config.path, "a", encoding="ascii")  # noqa: SIM115 - outlives the loop
                 file.write(json.dumps(row) + "\n")
                 if self._queue.empty():
                     file.flush()
                 self.written += 1
-            except (OSError, ValueError):
+            except (OSError, ValueError) as error:
                 self.errors += 1
+                self.last_error = str(error)
                 file = None
+
+    def reopen(self) -> None:
+        """Go on in a file opened anew by its name, after log rotation has moved the old one."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(_REOPEN)
 
     def close(self) -> None:
         """Write what waits, then stop."""
         try:
-            self._queue.put(None, timeout=1.0)
+            self._queue.put(_STOP, timeout=1.0)
         except queue.Full:
             return
         self._thread.join(2.0)
+
+
+def _finish(file: Any) -> None:
+    if file is sys.stdout:
+        file.flush()
+    elif file is not None:
+        file.close()

@@ -12,11 +12,15 @@ REPEATS_PER_S: Final = 20
 
 class Logger:
     def __init__(self, level: str = "info", form: str = "json") -> None:
-        self.threshold = LEVELS[level]
-        self.form = form
+        self.configure(level, form)
         self.dropped = 0
         self._second = 0
         self._counts: dict[str, int] = {}
+
+    def configure(self, level: str, form: str) -> None:
+        """From which level on, and as ``json`` or ``text``."""
+        self.threshold = LEVELS[level]
+        self.form = form
 
     def write(self, level: str, event: str, **details: Any) -> None:
         """One event. Details must be plain values."""

@@ -5,7 +5,6 @@ service without a matching route is its own route. Paths are compared as they ca
 that what is matched is what the upstream gets.
 """
 
-import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from agent.core.routing.fault import FaultRule
 from agent.core.routing.match import Matcher, host_of
 from agent.core.routing.ratelimit import Limiter
 from agent.core.routing.rewrite import Rewriter, redirect_location
+from agent.core.routing.texts import text_conflicts
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, fields and body of a response that needs no upstream."""
@@ -193,8 +193,6 @@ def conflicts(services: Mapping[str, Service], at: str = "services") -> list[tup
         path = f"{at}.{name}"
         for index, pattern in enumerate(service.hosts):
             lowered = pattern.lower()
-            if not pattern or ("*" in lowered.replace("*.", "", 1) and lowered != "*"):
-                found.append((f"{path}.hosts[{index}]", f"found {pattern!r}, expected *, an exact host or *.suffix"))
             if lowered in claimed and claimed[lowered] != name:
                 found.append((f"{path}.hosts[{index}]", f"{pattern!r} is claimed by service {claimed[lowered]!r} too"))
             claimed.setdefault(lowered, name)
@@ -207,6 +205,7 @@ def conflicts(services: Mapping[str, Service], at: str = "services") -> list[tup
                         f"found {service.balance.hash_on!r}, expected header:NAME, cookie:NAME, path or client",
                     )
                 )
+        found.extend(text_conflicts(service, path))
         found.extend(_limit_conflicts(service.rate_limits, path))
         for rules, called in ((service.request_headers, "request_headers"), (service.response_headers, "response_headers")):
             found.extend(_edit_conflicts(rules, f"{path}.{called}"))
@@ -251,17 +250,8 @@ def _route_conflicts(route: Route, path: str, services: Mapping[str, Service]) -
         value = getattr(match, kind)
         if value and not value.startswith("/"):
             found.append((f"{path}.match.{kind}", f"found {value!r}, expected it to begin with /"))
-    patterns = [(f"{path}.match.regex", match.regex)]
-    patterns += [(f"{path}.match.headers.{name}", value[1:]) for name, value in match.headers.items() if value.startswith("~")]
-    if route.rewrite is not None:
-        patterns.append((f"{path}.rewrite.regex", route.rewrite.regex))
-        if route.rewrite.prefix and not match.prefix:
-            found.append((f"{path}.rewrite.prefix", "found without match.prefix, which it takes the place of"))
-    for where, pattern in patterns:
-        try:
-            re.compile(pattern.encode("latin-1", "replace"))
-        except re.error as error:
-            found.append((where, f"found {pattern!r}, expected a regular expression: {error}"))
+    if route.rewrite is not None and route.rewrite.prefix and not match.prefix:
+        found.append((f"{path}.rewrite.prefix", "found without match.prefix, which it takes the place of"))
     ends = [kind for kind in ("redirect", "respond", "split") if getattr(route, kind)]
     if len(ends) > 1:
         found.append((path, f"found {' and '.join(ends)}, expected at most one of redirect, respond and split"))

@@ -1,0 +1,238 @@
+"""From a file's text and the environment to settings, or to everything that is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.app.settings import ConfigError, Problem, compare, load, parse, redacted
+
+THE_EXAMPLE = """\
+agent: { id: web-1, region: local, zone: a }
+listen: { egress: "127.0.0.1:15001", admin: "127.0.0.1:15020" }
+services:
+  web:
+    hosts: ["*"]                       # Host header or absolute-form authority; "*", exact, "*.suffix"
+    endpoints: ["127.0.0.1:9000"]      # host:port, weight and zone optional; DNS names are resolved and re-resolved
+    cache: { enabled: true }
+"""
+
+
+def problems(text: str, **environ: str) -> list[Problem]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, environ)
+    return caught.value.problems
+
+
+def told(text: str, **environ: str) -> dict[str, str]:
+    return {problem.path: problem.message for problem in problems(text, **environ)}
+
+
+def test_the_example_works_as_it_is() -> None:
+    settings = parse(THE_EXAMPLE, {})
+    assert (settings.agent.id, settings.agent.region, settings.agent.zone) == ("web-1", "local", "a")
+    assert (settings.listen.egress, settings.listen.admin) == ("127.0.0.1:15001", "127.0.0.1:15020")
+    web = settings.services["web"]
+    assert (web.hosts, web.endpoints, web.cache.enabled) == (("*",), ("127.0.0.1:9000",), True)
+
+
+def test_every_problem_is_told_at_once_with_path_line_found_and_expected() -> None:
+    found = problems(
+        "agent: { id: 7 }\n"
+        "listen:\n"
+        "  egress: nowhere\n"
+        "  reuse_port: maybe\n"
+        "services:\n"
+        "  web:\n"
+        "    hosts: '*'\n"
+        "    endpoints: ['127.0.0.1:9000', '127.0.0.1:99999']\n"
+        "  api:\n"
+        "    hosts: ['api']\n"
+        "    endpoints: ['10.0.0.1']\n"
+        "    timeouts: { request: fast, conect: 1s }\n"
+        "http: { connections_max: 0 }\n"
+        "cache: { size: 1MiB, object_bytes_max: 2MiB }\n"
+    )
+    assert [(problem.path, problem.line) for problem in found] == [
+        ("agent.id", 1),
+        ("listen.reuse_port", 4),
+        ("services.web.hosts", 7),
+        ("services.api.timeouts.conect", 12),
+        ("services.api.timeouts.request", 12),
+        ("http.connections_max", 13),
+        ("cache.object_bytes_max", 14),
+    ]
+    messages = {problem.path: problem.message for problem in found}
+    assert messages["agent.id"] == "found the number 7, expected text: put it in quotes"
+    assert messages["services.web.hosts"] == "found '*', expected a list"
+    assert messages["services.api.timeouts.conect"] == "unknown key; did you mean connect?"
+    assert "found 'fast', expected a duration" in messages["services.api.timeouts.request"]
+    assert messages["http.connections_max"] == "found 0, expected at least 1"
+    assert "2097152" in messages["cache.object_bytes_max"]
+    assert str(found[0]) == "agent.id (line 1): found the number 7, expected text: put it in quotes"
+
+
+def test_a_contradiction_is_told_beside_a_wrong_type_elsewhere() -> None:
+    found = told("log: { level: loud }\nservices:\n  web: { hosts: ['*'], endpoints: ['nowhere'] }\n")
+    assert set(found) == {"log.level", "services.web.endpoints[0]"}
+
+
+def test_what_could_not_be_read_makes_no_false_contradictions() -> None:
+    found = told("listen: { ingress: 7 }\napplication: { endpoints: ['127.0.0.1:8080'] }\n")
+    assert set(found) == {"listen.ingress"}
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ("agnet: {}", "agnet", "did you mean agent?"),
+        ("agent: { id: x }\nagent: { id: y }", "agent", "twice"),
+        ("services: { web: { hosts: ['*'] } }", "services.web.endpoints", "is missing"),
+        ("services: { web: { hosts: ['*'], endpoints: [] } }", "services.web.endpoints", "expected at least one"),
+        ("services: [web]", "services", "found a list, expected a mapping"),
+        ("agent: 7", "agent", "found '7', expected a mapping with id"),
+        ("? [a]\n: b", "", "found a list as a key"),
+        ("drain: { delay: -1s }", "drain.delay", "at least 0"),
+        ("drain: { delay: 4000d }", "drain.delay", "at most 315360000"),
+        ("headers: { trace_sample: 120% }", "headers.trace_sample", "at most 1"),
+        ("http: { connections_max: 1.5 }", "http.connections_max", "a whole number"),
+        ("http: { connections_max: 99999999999 }", "http.connections_max", "at most 2147483647"),
+        ("http: { head_bytes_max: 1 }", "http.head_bytes_max", "at least 256"),
+        ("http: { head_bytes_max: 1KiB, target_bytes_max: 2KiB }", "http.target_bytes_max", "at most http.head_bytes_max"),
+        ("listen: { egress: '127.0.0.1:15001', admin: '127.0.0.1:15001' }", "listen.admin", "is taken by listen.egress"),
+        ("listen: { egress: 'unix:relative' }", "listen.egress", "expected host:port"),
+        ("listen: { egress: 'http://127.0.0.1:80' }", "listen.egress", "expected host:port"),
+        ("listen: { egress: '127.0.0.1:٣' }", "listen.egress", "expected host:port"),
+        ("listen: { egress: '[::zz]:80' }", "listen.egress", "expected host:port"),
+        ("listen: { ingress: '127.0.0.1:1' }", "listen.ingress", "application"),
+        ("application: { endpoints: ['127.0.0.1:8080'] }", "application", "listen.ingress is not"),
+        ('agent: { id: "a\\nb" }', "agent.id", "printable"),
+        ("services: { web: { hosts: ['a b'], endpoints: ['a:1'] } }", "services.web.hosts[0]", "an exact host"),
+        (
+            "services: { web: { endpoints: ['a:1'], routes: [{ redirect: { path: '/a b' } }] } }",
+            "services.web.routes[0].redirect.path",
+            "ASCII",
+        ),
+        (
+            "services: { web: { endpoints: ['a:1'], routes: [{ rewrite: { regex: '(a)', substitution: '\\2' } }] } }",
+            "services.web.routes[0].rewrite.substitution",
+            "groups",
+        ),
+        (
+            "services: { web: { endpoints: ['a:1'], routes: [{ match: { regex: '(' } }] } }",
+            "services.web.routes[0].match.regex",
+            "expression",
+        ),
+        ("services: { web: { endpoints: ['a:1'], response_headers: { remove: ['€'] } } }", "services.web.response_headers.remove", "token"),
+        (
+            'services: { web: { endpoints: ["a:1"], routes: [{ respond: { content_type: "a\\r\\nb" } }] } }',
+            "services.web.routes[0].respond.content_type",
+            "control",
+        ),
+        (
+            "listen: { ingress: '127.0.0.1:1' }\napplication: { endpoints: ['a:1'], rate_limits: [{ requests: 1, key: nonsense }] }",
+            "application.rate_limits[0].key",
+            "header:NAME",
+        ),
+        ('headers: { via: "a\\r\\nEvil: 1" }', "headers.via", "expected a token"),
+        ("plugins: [{ name: a, config: { x: !python/name:os.system } }]", "plugins[0].config.x", "tagged"),
+        ("plugins: [{ name: a, config: &loop { x: *loop } }]", "plugins[0].config" + ".x" * 65, "levels deep"),
+        ("plugins: [{ name: header_rules }, { name: header_rules }]", "plugins[1].name", "twice"),
+        ("a: [", "", "is not YAML"),
+        ("[" * 5000, "", "nesting"),
+        ("--- {}\n--- {}", "", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_told(text: str, path: str, words: str) -> None:
+    found = told(text)
+    assert list(found) == [path]
+    assert words in found[path]
+
+
+def test_yes_and_on_are_text_and_units_are_read() -> None:
+    settings = parse(
+        "agent: { id: on, zone: yes }\n"
+        "drain: { delay: 250ms, timeout: 2m }\n"
+        "http: { head_bytes_max: 64KiB, connections_max: 0x10 }\n"
+        "headers: { trace_sample: 5% }\n",
+        {},
+    )
+    assert (settings.agent.id, settings.agent.zone) == ("on", "yes")
+    assert (settings.drain.delay, settings.drain.timeout) == (0.25, 120.0)
+    assert (settings.http.head_bytes_max, settings.http.connections_max) == (65_536, 16)
+    assert settings.headers.trace_sample == 0.05
+
+
+@pytest.mark.parametrize("text", ["", "~", "agent:\nlisten:\nservices:\n"])
+def test_what_is_left_out_is_as_by_default(text: str) -> None:
+    assert parse(text, {}) == parse("{}", {})
+
+
+def test_the_environment_overrides_the_file() -> None:
+    settings = parse(
+        THE_EXAMPLE,
+        {
+            "PILOTFISH_AGENT_ID": "7",
+            "PILOTFISH_AGENT_ZONE": "b",
+            "PILOTFISH_LISTEN_EGRESS": "[::1]:1",
+            "PILOTFISH_LOG_LEVEL": "debug",
+            "PILOTFISH_CONFIG": "/etc/pilotfish.yaml",
+            "HOME": "/",
+        },
+    )
+    assert (settings.agent.id, settings.agent.zone, settings.agent.region) == ("7", "b", "local")
+    assert (settings.listen.egress, settings.listen.admin, settings.log.level) == ("[::1]:1", "127.0.0.1:15020", "debug")
+
+
+def test_wrong_overrides_are_told_by_the_variables_name() -> None:
+    found = told("", PILOTFISH_LOG_LEVEL="loud", PILOTFISH_AGENT_ZON="a", PILOTFISH_LISTEN_EGRESS="nowhere", PILOTFISH_NONSENSE="1")
+    assert found["$PILOTFISH_LOG_LEVEL"] == "found 'loud', expected one of debug, info, warning, error"
+    assert found["$PILOTFISH_AGENT_ZON"] == "no such override; did you mean PILOTFISH_AGENT_ZONE?"
+    assert "expected one of PILOTFISH_AGENT_ID" in found["$PILOTFISH_NONSENSE"]
+    assert "from $PILOTFISH_LISTEN_EGRESS" in found["listen.egress"]
+
+
+def test_kubernetes_own_variables_of_a_service_named_pilotfish_are_no_overrides() -> None:
+    environ = {
+        "PILOTFISH_SERVICE_HOST": "10.0.0.1",
+        "PILOTFISH_PORT": "tcp://10.0.0.1:80",
+        "PILOTFISH_SERVICE_PORT_HTTP": "80",
+        "PILOTFISH_COORDINATOR_SERVICE_HOST": "10.0.0.1",
+        "PILOTFISH_COORDINATOR_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+    assert parse("", environ) == parse("", {})
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"agent: {id: \xff}")
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * (4 * 1024 * 1024 + 1))
+    for path, words in (
+        (tmp_path / "none.yaml", "cannot be read"),
+        (tmp_path, "cannot be read"),
+        (binary, "not UTF-8"),
+        (large, "at most"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            load(path, {})
+
+
+def test_comparing_names_what_changed_and_what_of_it_needs_a_restart() -> None:
+    old = parse(THE_EXAMPLE, {})
+    new = parse(THE_EXAMPLE.replace("zone: a", "zone: b").replace("enabled: true", "enabled: false") + "log: { level: debug }\n", {})
+    changed, refused = compare(old, new)
+    assert set(changed) == {"agent.zone", "services.web", "log.level"}
+    assert refused == ["agent.zone"]
+    assert compare(old, old) == ([], [])
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = parse(
+        THE_EXAMPLE + "    request_headers: { set: { Authorization: Bearer s3cret, X-Api-Key: s3cret, X-Plain: shown } }\n"
+        "    routes: [{ match: { headers: { Authorization: Bearer s3cret } }, request_headers: { add: { Cookie: s3cret } } }]\n"
+        "plugins: [{ name: auth, config: { keys: [s3cret], nested: { api_token: s3cret, other: shown } } }]\n",
+        {},
+    )
+    shown = repr(redacted(settings))
+    assert "s3cret" not in shown
+    assert shown.count("shown") == 2
