@@ -26,6 +26,7 @@ docs: $(VENV)/.dev ## write the generated pages again
 	$(BIN)/python -m agent config schema > config/pilotfish.schema.json
 	$(BIN)/python -m agent config reference > docs/configuration.md
 	$(BIN)/python -m agent config plugins > docs/plugins-configuration.md
+	$(BIN)/python -m agent config metrics > docs/metrics.md
 
 clean:
 	rm -rf $(VENV) build *.egg-info

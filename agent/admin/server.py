@@ -1,7 +1,6 @@
 """HTTP for operators, on aiohttp and a port of its own. What it answers is in `agent/admin/openapi.py`."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +10,8 @@ from aiohttp import web
 from agent.admin.metrics import render
 from agent.admin.openapi import DOCUMENT
 from agent.proxy.explain import explain, find
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AdminServer:
@@ -28,7 +29,7 @@ class AdminServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: str) -> None:
-        app = web.Application(client_max_size=65_536)
+        app = web.Application(client_max_size=65_536, middlewares=[_errors_as_json])
         get, post = app.router.add_get, app.router.add_post
         get("/healthz", self.healthz)
         get("/readyz", self.readyz)
@@ -55,7 +56,11 @@ class AdminServer:
             host, _, port = address.rpartition(":")
             site = web.TCPSite(self._runner, host.strip("[]"), int(port), reuse_port=self.agent.settings.listen.reuse_port)
         await site.start()
-        self.address = address if address.startswith("unix:") else "{}:{}".format(*self._runner.addresses[0][:2])
+        if address.startswith("unix:"):
+            self.address = address
+        else:
+            host, port = self._runner.addresses[0][:2]
+            self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -110,38 +115,24 @@ class AdminServer:
     async def purge(self, request: web.Request) -> web.Response:
         try:
             wish = await request.json()
-            if not isinstance(wish, dict):
-                raise ValueError("found no object")
-        except (json.JSONDecodeError, ValueError) as error:
-            return _bad(f"the body is not a JSON object: {error}")
-        store = self.agent.path.store
-        soft = wish.get("soft", False)
+        except (ValueError, LookupError, RecursionError) as error:
+            return _bad(f"the body is not JSON: {error}")
+        if not isinstance(wish, dict):
+            return _bad("the body is not a JSON object")
+        soft = wish.pop("soft", False)
         if not isinstance(soft, bool):
             return _bad(f"soft: found {soft!r}, expected true or false")
-        kinds = [kind for kind in ("url", "prefix", "host", "tag", "service", "all") if kind in wish]
-        if len(kinds) != 1:
-            return _bad(f"found {kinds or 'none'}, expected one of url, prefix, host, tag, service, all (and soft)")
-        kind = kinds[0]
-        value = wish[kind]
+        if len(wish) != 1 or not wish.keys() <= {"url", "prefix", "host", "tag", "service", "all"}:
+            return _bad(f"found {sorted(wish) or 'none'}, expected one of url, prefix, host, tag, service, all (and soft)")
+        kind, value = next(iter(wish.items()))
         if kind != "all" and not isinstance(value, str):
             return _bad(f"{kind}: found {value!r}, expected text")
         if kind == "all" and value is not True:
             return _bad(f"all: found {value!r}, expected true")
-        if kind in ("url", "prefix"):
-            parts = urlsplit(value)
-            if not parts.netloc:
-                return _bad(f"{kind}: found {value!r}, expected http://host/path")
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            purge = store.purge_url if kind == "url" else store.purge_prefix
-            count = purge(parts.netloc.lower().encode(), target.encode(), soft)
-        elif kind == "host":
-            count = store.purge_host(value.encode(), soft)
-        elif kind == "tag":
-            count = store.purge_tag(value.encode(), soft)
-        elif kind == "service":
-            count = store.purge_service(value, soft)
-        else:
-            count = store.purge_all(soft)
+        try:
+            count = _purge(self.agent.path.store, kind, value, soft)
+        except ValueError as error:
+            return _bad(f"{kind}: found {value!r}, expected {'http://host/path' if kind in ('url', 'prefix') else 'text'}: {error}")
         return web.json_response({"purged": count, "soft": soft})
 
     async def routes(self, request: web.Request) -> web.Response:
@@ -201,6 +192,32 @@ class AdminServer:
         return web.json_response(DOCUMENT)
 
 
+def _purge(store: Any, kind: str, value: str, soft: bool) -> int:
+    """How many went. Raises ValueError where the value cannot be what it is for."""
+    if kind in ("url", "prefix"):
+        parts = urlsplit(value)
+        if not parts.netloc:
+            raise ValueError("it has no host")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        purge = store.purge_url if kind == "url" else store.purge_prefix
+        return int(purge(parts.netloc.lower().encode(), target.encode(), soft))
+    if kind == "all":
+        return int(store.purge_all(soft))
+    if kind == "service":
+        return int(store.purge_service(value, soft))
+    return int((store.purge_host if kind == "host" else store.purge_tag)(value.encode(), soft))
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Unknown paths, wrong methods and bodies that are too large are told as everything else is."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return web.json_response({"error": error.reason}, status=error.status, headers=headers)
+
+
 def _readiness(state: tuple[bool, str]) -> web.Response:
     ok, why = state
     return web.json_response({"ready": ok, "reason": why}, status=200 if ok else 503)
@@ -223,13 +240,14 @@ def _totals(books: Any) -> dict[str, Any]:
             for place, count in enumerate(series.buckets):
                 buckets[place] += count
     total = sum(buckets)
-    quantiles = {}
+    quantiles: dict[str, float | None] = {}
     for share in (0.5, 0.99):
         seen = 0
         for place, count in enumerate(buckets):
             seen += count
             if total and seen >= share * total:
-                quantiles[f"p{int(share * 100)}_ms_at_most"] = (LATENCY_BOUNDS_S[min(place, len(LATENCY_BOUNDS_S) - 1)]) * 1000
+                # None: more than the last bound
+                quantiles[f"p{int(share * 100)}_ms_at_most"] = LATENCY_BOUNDS_S[place] * 1000 if place < len(LATENCY_BOUNDS_S) else None
                 break
     return {
         "requests": total,

@@ -1,4 +1,4 @@
-"""``pilotfish config schema|reference|plugins``: the configuration's JSON schema and the reference pages, made from the types."""
+"""``pilotfish config schema|reference|plugins|metrics``: the configuration's JSON schema and the reference pages, made from the types."""
 
 import argparse
 import ast
@@ -20,10 +20,15 @@ _PATTERNS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("schema", "reference", "plugins"))
+    parser.add_argument("what", choices=("schema", "reference", "plugins", "metrics"))
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.what == "metrics":
+        from agent.admin.catalogue import page
+
+        print(page(), end="")
+        return 0
     print({"schema": schema_text, "reference": reference, "plugins": plugins_reference}[args.what](), end="")
     return 0
 

@@ -80,7 +80,7 @@ def lines(snapshot: dict[str, Any]) -> list[str]:
         parts = " ".join(f"{key}={value}" for key, value in row["outcomes"].items())
         found.append(
             f"  {name}: {row['requests']} requests ({parts}), hit ratio {hit_ratio(row['outcomes']):.1%}, "
-            f"p50 <= {row.get('p50_ms_at_most', 0):g} ms, p99 <= {row.get('p99_ms_at_most', 0):g} ms, retries {row['retries']}"
+            f"p50 {_at_most(row, 'p50')} ms, p99 {_at_most(row, 'p99')} ms, retries {row['retries']}"
         )
     for name, row in status.get("plugins", {}).items():
         if row["faults"]:
@@ -93,6 +93,11 @@ def lines(snapshot: dict[str, Any]) -> list[str]:
                 f"{row['requests']} tries, {row['failures']} failed, breaker {row['breaker']}"
             )
     return found
+
+
+def _at_most(row: dict[str, Any], quantile: str) -> str:
+    value = row.get(f"{quantile}_ms_at_most", 0.0)
+    return "> 30000" if value is None else f"<= {value:g}"
 
 
 def condition(row: dict[str, Any]) -> str:
@@ -121,8 +126,8 @@ def table(snapshot: dict[str, Any]) -> Any:
             str(row["requests"]),
             *(str(out.get(kind, 0)) for kind in ("hit", "miss", "stale", "bypass")),
             f"{hit_ratio(out):.1%}",
-            f"<= {row.get('p50_ms_at_most', 0):g}",
-            f"<= {row.get('p99_ms_at_most', 0):g}",
+            _at_most(row, "p50"),
+            _at_most(row, "p99"),
             str(row["retries"]),
             str(row["classes"].get("5xx", 0)),
         )

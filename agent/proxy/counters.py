@@ -64,7 +64,6 @@ class ServiceCounters:
         self.retries = 0
         self.retries_over_budget = 0
         self.hedges = 0
-        self.hedges_won = 0
         self.collapsed = 0
         """Requests that waited on another's fill."""
         self.stale_served = 0
@@ -73,7 +72,6 @@ class ServiceCounters:
         self.stored = 0
         self.aborted = 0
         """Responses that broke off after their head."""
-        self.upstream_bytes = 0
         self.flags: dict[str, int] = {}
         """Agent-made responses by reason flag (a bounded set: agent.proxy.flags)."""
 
@@ -101,4 +99,3 @@ class ListenerCounters:
         self.open = 0
         self.refused = 0
         self.protocol_errors = 0
-        self.bytes_in = 0

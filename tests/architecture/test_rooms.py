@@ -43,6 +43,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     [
         (("config", "reference"), "docs/configuration.md"),
         (("config", "plugins"), "docs/plugins-configuration.md"),
+        (("config", "metrics"), "docs/metrics.md"),
         (("config", "schema"), "config/pilotfish.schema.json"),
     ],
 )

@@ -1,0 +1,153 @@
+"""Every metric that the agent has: its type, labels and meaning. What is not here cannot be exported; `docs/metrics.md` is made of it.
+
+Labels are bounded: services, the endpoints that exist now, code classes, outcomes, reason flags, listeners and plugins; never
+paths, hosts or clients.
+"""
+
+from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
+
+COUNTER: Final = "counter"
+GAUGE: Final = "gauge"
+HISTOGRAM: Final = "histogram"
+INFO: Final = "info"
+
+_SERVICE: Final = ("service",)
+_ENDPOINT: Final = ("service", "endpoint")
+_PLUGIN: Final = ("plugin",)
+
+CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
+    "pilotfish_request_duration_seconds": (
+        HISTOGRAM,
+        ("service", "code", "outcome"),
+        "Requests by service (none: no service matched), code class (0xx: the client left before an answer) and cache outcome",
+    ),
+    "pilotfish_requests_in_flight": (GAUGE, _SERVICE, "Requests under way"),
+    "pilotfish_responses_aborted": (COUNTER, _SERVICE, "Responses that broke off after their head"),
+    "pilotfish_local_responses": (COUNTER, ("service", "flag"), "Agent-made responses by reason flag"),
+    "pilotfish_retries": (COUNTER, _SERVICE, "Tries after the first"),
+    "pilotfish_retries_over_budget": (COUNTER, _SERVICE, "Retries that the budget refused"),
+    "pilotfish_hedges": (COUNTER, _SERVICE, "Second tries beside slow first ones"),
+    "pilotfish_concurrency_limit": (GAUGE, _SERVICE, "Adaptive limit on requests in flight"),
+    "pilotfish_panic": (GAUGE, _SERVICE, "1 where health is ignored for want of healthy endpoints"),
+    "pilotfish_endpoint_requests": (COUNTER, _ENDPOINT, "Tries by endpoint"),
+    "pilotfish_endpoint_failures": (COUNTER, _ENDPOINT, "Failed tries by endpoint"),
+    "pilotfish_endpoint_ejections": (COUNTER, _ENDPOINT, "Outlier ejections"),
+    "pilotfish_endpoint_healthy": (GAUGE, _ENDPOINT, "0 where active checks say that it is not"),
+    "pilotfish_endpoint_usable": (GAUGE, _ENDPOINT, "1 where the endpoint may be chosen"),
+    "pilotfish_endpoint_in_flight": (GAUGE, _ENDPOINT, "Tries under way"),
+    "pilotfish_endpoint_ewma_seconds": (GAUGE, _ENDPOINT, "Peak-EWMA latency"),
+    "pilotfish_breaker_state": (GAUGE, _ENDPOINT, "0 closed, 1 open, 2 half-open; the service's own has no endpoint"),
+    "pilotfish_breaker_opened": (COUNTER, _ENDPOINT, "Times that a breaker opened; the service's own has no endpoint"),
+    "pilotfish_cache_bytes": (GAUGE, (), "Bytes that stored responses take"),
+    "pilotfish_cache_entries": (GAUGE, (), "Stored responses"),
+    "pilotfish_cache_evictions": (COUNTER, _SERVICE, "Entries that went for want of room"),
+    "pilotfish_cache_stored": (COUNTER, _SERVICE, "Responses that were stored"),
+    "pilotfish_cache_stale_served": (COUNTER, _SERVICE, "Answers from the store past their freshness"),
+    "pilotfish_cache_collapsed": (COUNTER, _SERVICE, "Requests that waited on another's fill"),
+    "pilotfish_cache_fills": (COUNTER, _SERVICE, "Flights for the cache"),
+    "pilotfish_cache_fills_failed": (COUNTER, _SERVICE, "Flights that ended without a whole response"),
+    "pilotfish_connections": (GAUGE, ("listener",), "Open client connections"),
+    "pilotfish_connections_accepted": (COUNTER, ("listener",), "Client connections so far"),
+    "pilotfish_connections_refused": (COUNTER, ("listener",), "Client connections over http.connections_max"),
+    "pilotfish_protocol_errors": (COUNTER, ("listener",), "What clients sent that is no HTTP/1, or came too late or too large"),
+    "pilotfish_access_log_lines": (COUNTER, ("result",), "Lines written, dropped for want of room in the queue, or failed"),
+    "pilotfish_log_lines_dropped": (COUNTER, (), "Lines of the agent's own log past its limit per event and second"),
+    "pilotfish_loop_lag_seconds": (GAUGE, (), "How late the event loop was at its last tick"),
+    "pilotfish_loop_lag_max_seconds": (GAUGE, (), "The same, the worst since the start"),
+    "pilotfish_gc_pause_seconds": (COUNTER, (), "Pauses of the garbage collector, all together"),
+    "pilotfish_config_generation": (GAUGE, (), "Configurations taken, with the one of the start"),
+    "pilotfish_config_reloads": (
+        COUNTER,
+        ("result",),
+        "Times it was read again: ok, unchanged, refused, invalid, failed",
+    ),
+    "pilotfish_config_last_reload_successful": (GAUGE, (), "0 after a refused or invalid reload"),
+    "pilotfish_build": (INFO, ("version", "build"), "Version, and whether the hot modules are compiled"),
+    "pilotfish_plugin_calls": (COUNTER, _PLUGIN, "Calls of hooks"),
+    "pilotfish_plugin_seconds": (COUNTER, _PLUGIN, "Time in hooks"),
+    "pilotfish_plugin_faults": (COUNTER, _PLUGIN, "Hooks that raised, were slow or answered nonsense"),
+    "pilotfish_plugin_enabled": (GAUGE, _PLUGIN, "0 once it is switched off"),
+    "pilotfish_plugin_background_waiting": (GAUGE, _PLUGIN, "Background work that waits"),
+    "pilotfish_plugin_background_dropped": (COUNTER, _PLUGIN, "Background work for which there was no room"),
+    "pilotfish_plugin_events": (COUNTER, ("plugin", "event"), "What plugins count themselves"),
+}
+
+PROCESS: Final[dict[str, tuple[str, str]]] = {
+    "process_virtual_memory_bytes": (GAUGE, "Virtual memory"),
+    "process_resident_memory_bytes": (GAUGE, "Resident memory"),
+    "process_start_time_seconds": (GAUGE, "Start, in seconds since 1970"),
+    "process_cpu_seconds": (COUNTER, "CPU time, user and system"),
+    "process_open_fds": (GAUGE, "Open file descriptors"),
+    "process_max_fds": (GAUGE, "Limit on open file descriptors"),
+}
+"""What prometheus_client tells of the process (Linux)."""
+
+_FAMILIES: Final[dict[str, Any]] = {COUNTER: CounterMetricFamily, GAUGE: GaugeMetricFamily, HISTOGRAM: HistogramMetricFamily}
+_SUFFIXES: Final = {COUNTER: ("_total",), GAUGE: ("",), HISTOGRAM: ("_bucket", "_count", "_sum"), INFO: ("_info",)}
+
+
+class Families:
+    """The metrics of one scrape, under construction."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def _family(self, name: str) -> Any:
+        family = self._made.get(name)
+        if family is None:
+            kind, labels, meaning = CATALOGUE[name]
+            family = self._made[name] = _FAMILIES[kind](name, meaning, labels=labels)
+        return family
+
+    def add(self, name: str, labels: tuple[str, ...], value: float) -> None:
+        """One sample of a counter or gauge."""
+        self._family(name).add_metric(labels, value)
+
+    def add_histogram(self, name: str, labels: tuple[str, ...], buckets: list[tuple[str, float]], total: float) -> None:
+        """One histogram; `buckets` are cumulative, the last one's bound is +Inf."""
+        self._family(name).add_metric(labels, buckets, total)
+
+    def add_info(self, name: str, value: dict[str, str]) -> None:
+        """One sample whose labels are what it says."""
+        self._made[name] = InfoMetricFamily(name, CATALOGUE[name][2], value=value)
+
+    def metrics(self) -> list[Metric]:
+        """In the order of the catalogue."""
+        return [self._made[name] for name in CATALOGUE if name in self._made]
+
+
+def sample_names(name: str) -> list[str]:
+    """The names that a metric's samples have in the text formats."""
+    kind = CATALOGUE[name][0] if name in CATALOGUE else PROCESS[name][0]
+    return [name + suffix for suffix in _SUFFIXES[kind]]
+
+
+_HEAD: Final = """\
+# Metrics
+
+Everything that `GET /metrics` on the admin port can say, in Prometheus' text format or, where `Accept` asks for it, in OpenMetrics.
+Made by `pilotfish config metrics` from `agent/admin/catalogue.py`; `make docs` writes it again.
+
+Labels are bounded: services, the endpoints that exist now, code classes, outcomes, reason flags, listeners and plugins; never paths,
+hosts or clients. Series of services and endpoints that are gone go with them. Plugins' and the access log's are there where those are.
+
+| metric | type | labels | meaning |
+|---|---|---|---|"""
+_FOOT: Final = """
+`outcome`: `pass` the cache was not asked, `hit` fresh from the store, `stale` from the store past its freshness, `revalidated`
+confirmed by the upstream, `miss` not there, `bypass` not allowed to, `local` made by the agent. `flag`: see
+[troubleshooting](troubleshooting.md).
+"""
+
+
+def page() -> str:
+    """`docs/metrics.md`."""
+    lines = [_HEAD]
+    for name, (kind, labels, meaning) in CATALOGUE.items():
+        shown = ", ".join(f"`{label}`" for label in labels)
+        lines.append(f"| {', '.join(f'`{sample}`' for sample in sample_names(name))} | {kind} | {shown} | {meaning} |")
+    for name, (kind, meaning) in PROCESS.items():
+        lines.append(f"| {', '.join(f'`{sample}`' for sample in sample_names(name))} | {kind} |  | {meaning} |")
+    return "\n".join([*lines, _FOOT])
