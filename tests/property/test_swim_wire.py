@@ -10,7 +10,8 @@ from agent.core.swim import lzw
 from agent.core.swim.envelope import Envelope
 from agent.core.swim.errors import REASONS, WireError
 from agent.core.swim.keyring import KeyRing
-from agent.core.swim.messages import Message
+from agent.core.swim.messages import Error, Message, PushPull
+from agent.core.swim.sizes import size_of
 from agent.core.swim.stream import StreamReader, encode_stream
 from agent.core.swim.wire import decode_packet, encode, encoded_size, pack, pack_parts, pack_within, packed_size
 from tests.property.swim_messages import packet_messages, stream_messages
@@ -126,3 +127,16 @@ def test_a_compound_has_at_most_255_parts() -> None:
         pack_parts([b"x"] * 256)
     with pytest.raises(ValueError, match="0 parts"):
         pack_parts([])
+
+
+@given(st.one_of(packet_messages, stream_messages))
+def test_the_cores_estimate_of_a_size_is_never_less_than_the_size(message: Message) -> None:
+    whole = len(encode_stream(message)) if isinstance(message, PushPull | Error) else encoded_size(message)
+    assert size_of(message) >= whole - _beyond_one_octet(message)
+
+
+def _beyond_one_octet(message: Message) -> int:
+    """The estimate counts characters."""
+    texts = (value for value in (getattr(message, field) for field in message.__struct_fields__) if isinstance(value, str))
+    nodes = message.nodes if isinstance(message, PushPull) else ()
+    return sum(len(text.encode()) - len(text) for text in (*texts, *(node.name for node in nodes)))

@@ -1,6 +1,6 @@
 """About how long a message is on the wire (msgpack maps with memberlist's field names): never less than it is."""
 
-from agent.core.swim.messages import Ack, Alive, Dead, IndirectPing, Message, Nack, NodeState, Ping, PushPull, Suspect, User
+from agent.core.swim.messages import Ack, Alive, Dead, Foreign, IndirectPing, Message, Nack, NodeState, Ping, PushPull, Suspect, User
 
 PACKED_BYTES = 3
 """What a compound adds for each message: its length; and its kind."""
@@ -19,7 +19,7 @@ def size_of(message: Message) -> int:
         return 90 + len(message.node) + len(message.target) + len(message.source_address) + len(message.source_node)
     if isinstance(message, Nack):
         return 14
-    if isinstance(message, User):
+    if isinstance(message, User | Foreign):
         return 4 + len(message.payload)
     if isinstance(message, PushPull):
         return 40 + sum([state_size(node) for node in message.nodes]) + len(message.user)
