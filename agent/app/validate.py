@@ -116,11 +116,15 @@ def _sizes(settings: Settings) -> list[tuple[str, str]]:
 
 def _endpoints(service: Service, path: str) -> list[tuple[str, str]]:
     found = []
+    seen: set[str] = set()
     for index, item in enumerate(service.endpoints):
         address = item if isinstance(item, str) else item.address
         if parse_address(address) is None:
             found.append((f"{path}.endpoints[{index}]", f"found {address!r}, expected host:port, [v6]:port or unix:/path"))
+        if address in seen:
+            found.append((f"{path}.endpoints[{index}]", f"{address} is there twice; give it a weight instead"))
+        seen.add(address)
     answered = all(route.respond or route.redirect or route.split for route in service.routes) and service.routes
     if not service.endpoints and not answered:
-        found.append((f"{path}.endpoints", "found none, expected at least one"))
+        found.append((f"{path}.endpoints", "found none, expected at least one (or routes that all redirect, respond or split)"))
     return found

@@ -192,6 +192,9 @@ class Agent:
             cluster.update([EndpointSpec(e.host, e.port, e.weight, e.zone) for e in old.endpoints], now)
         if old is not None:
             cluster.inherit(old, now)
+            for endpoint in cluster.endpoints:
+                if isinstance(endpoint.pool, Pool):
+                    endpoint.pool.limits = self.path.pool_limits(cluster)
         self._stop_background(name)
         tasks = self._background.setdefault(name, [])
         if len(ready) != len(specs):

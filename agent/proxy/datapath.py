@@ -187,7 +187,7 @@ class DataPath:
         if when is None:
             return 0.0
         date = parse_http_date(head.get(b"date") or b"")
-        return min(max(when - date, 0.0), 300.0) if date is not None else 0.0
+        return min(max(when - (date if date is not None else self.wall()), 0.0), 300.0)
 
     def service_counters(self, name: str) -> ServiceCounters:
         counters = self.counters.get(name)
@@ -207,14 +207,18 @@ class DataPath:
 
     def make_pool(self, cluster: Cluster, endpoint: Endpoint) -> Pool:
         """The pool of an endpoint, made at its first use."""
+        pool = Pool(self.loop, self.wheel, endpoint.host, endpoint.port, self.pool_limits(cluster))
+        endpoint.pool = pool
+        return pool
+
+    def pool_limits(self, cluster: Cluster) -> PoolLimits:
+        """The bounds of a service's pools as configured now."""
         limits = cluster.service.limits
         bounds = PoolLimits(limits.connections_max, limits.idle_max, limits.idle_timeout, limits.pending_max)
         bounds.connect_timeout_s = cluster.service.timeouts.connect
         bounds.head_bytes_max = self.http.head_bytes_max
         bounds.header_count_max = self.http.header_count_max
-        pool = Pool(self.loop, self.wheel, endpoint.host, endpoint.port, bounds)
-        endpoint.pool = pool
-        return pool
+        return bounds
 
     def install(self, table: RouteTable, clusters: dict[str, Cluster]) -> None:
         """Swap routes and clusters at once. Heads remember what they were routed to by `generation`."""

@@ -12,6 +12,7 @@ from agent.core.http.fields import Field
 from agent.core.http.head import RequestHead, ResponseHead
 from agent.core.routing import endpoint as outcome
 from agent.core.routing.cluster import ADMITTED, Cluster, reason_text
+from agent.core.routing.deadline import with_less_time
 from agent.core.routing.endpoint import Endpoint
 from agent.proxy import limits
 from agent.proxy.attempt import Attempt, Contest
@@ -182,10 +183,11 @@ class Forward(Contest):
             self._open_tunnel(attempt, connection)
             return
         transport = connection.transport
+        wire = self.wire if attempt.number == 1 else with_less_time(self.wire, self.path.loop.time() - self.started)
         if not head.has_body:
-            transport.write(self.wire)
+            transport.write(wire)
         else:
-            pieces = [self.wire]
+            pieces = [wire]
             for piece in self.body:
                 pieces.append(encode_chunk(piece) if head.chunked else piece)
             if self.body_done and head.chunked:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import HealthCheck
@@ -10,6 +10,11 @@ from agent.core.routing.endpoint import Endpoint, EndpointSpec
 from agent.proxy.pool import Pool
 
 JITTER = 0.1
+"""Share of the interval by which checks are moved, either way."""
+PROBES_MAX = 64
+"""Checks of one service under way at once."""
+RETRY_S = 1.0
+"""How soon names are asked for again while none has been resolved."""
 
 
 async def probe(endpoint: Endpoint, check: HealthCheck) -> bool:
@@ -47,15 +52,21 @@ async def check_health(cluster: Cluster, share: Callable[[], float]) -> None:
     check = cluster.service.health
     streaks: dict[str, int] = {}
     loop = asyncio.get_running_loop()
+    places = asyncio.Semaphore(PROBES_MAX)
+
+    async def one(endpoint: Endpoint) -> bool:
+        async with places:
+            return await probe(endpoint, check)
+
     while True:
         endpoints = list(cluster.endpoints)
-        results = await asyncio.gather(*(probe(endpoint, check) for endpoint in endpoints))
+        results = await asyncio.gather(*(one(endpoint) for endpoint in endpoints))
         streaks = {endpoint.address: streaks.get(endpoint.address, 0) for endpoint in endpoints}
         for endpoint, good in zip(endpoints, results, strict=True):
             streak = streaks.get(endpoint.address, 0)
             streak = max(streak, 0) + 1 if good else min(streak, 0) - 1
             streaks[endpoint.address] = streak
-            if streak >= check.healthy or -streak >= check.unhealthy:
+            if endpoint.healthy != good and (streak >= check.healthy or -streak >= check.unhealthy):
                 cluster.set_health(endpoint.address, good, loop.time())
         await asyncio.sleep(check.interval * (1.0 + JITTER * (2.0 * share() - 1.0)))
 
@@ -71,31 +82,66 @@ def is_name(host: str) -> bool:
     return not host.startswith("/")
 
 
-async def resolve(specs: list[EndpointSpec]) -> list[EndpointSpec] | None:
-    """Every address behind the names; None where a name cannot be resolved now."""
-    loop = asyncio.get_running_loop()
-    found: dict[str, EndpointSpec] = {}
-    for spec in specs:
-        if spec.port == 0 or not is_name(spec.host):
-            found[spec.address] = spec
-            continue
+async def system_lookup(host: str, port: int) -> list[str]:
+    """Addresses of a name as this machine resolves it (hosts file, DNS). Raises OSError."""
+    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(answer[4][0]) for answer in answers]
+
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+
+
+class Names:
+    """The endpoints of a service with each name replaced by its addresses. A name that stops resolving keeps its last ones,
+    whatever becomes of the others."""
+
+    def __init__(self, specs: list[EndpointSpec], lookup: Lookup = system_lookup) -> None:
+        self._specs = specs
+        self._lookup = lookup
+        self._known: dict[tuple[str, int], list[str]] = {}
+        self.failing: dict[str, str] = {}
+        """Names that do not resolve now, and why."""
+
+    async def resolve(self) -> list[EndpointSpec]:
+        """Ask for every name once. The answer lacks the names that have never been resolved."""
+        names = sorted({(spec.host, spec.port) for spec in self._specs if spec.port and is_name(spec.host)})
+        await asyncio.gather(*(self._ask(host, port) for host, port in names))
+        found: dict[str, EndpointSpec] = {}
+        for spec in self._specs:
+            hosts = self._known.get((spec.host, spec.port), []) if (spec.host, spec.port) in names else [spec.host]
+            for host in hosts:
+                one = EndpointSpec(host, spec.port, spec.weight, spec.zone)
+                found.setdefault(one.address, one)
+        return list(found.values())
+
+    async def _ask(self, host: str, port: int) -> None:
         try:
-            answers = await loop.getaddrinfo(spec.host, spec.port, type=socket.SOCK_STREAM)
-        except OSError:
-            return None
-        for answer in answers:
-            address = EndpointSpec(str(answer[4][0]), spec.port, spec.weight, spec.zone)
-            found[address.address] = address
-    return list(found.values())
+            answer = await self._lookup(host, port)
+        except OSError as error:
+            self.failing[host] = str(error)
+            return
+        if answer:
+            self._known[(host, port)] = answer
+            self.failing.pop(host, None)
+        else:
+            self.failing[host] = "no address"
 
 
-async def keep_resolved(cluster: Cluster, specs: list[EndpointSpec]) -> None:
-    """Resolve a cluster's names again and again; the last good answer stands while resolving fails."""
+async def keep_resolved(cluster: Cluster, specs: list[EndpointSpec], lookup: Lookup = system_lookup) -> None:
+    """Resolve a cluster's names again and again, until cancelled."""
     loop = asyncio.get_running_loop()
+    names = Names(specs, lookup)
+    failing: set[str] = set()
     while True:
-        found = await resolve(specs)
-        if found is not None:
-            for gone in cluster.update(found, loop.time()):
+        found = await names.resolve()
+        now = loop.time()
+        for host in sorted(set(names.failing) - failing):
+            cluster.note(now, "name does not resolve", host=host, error=names.failing[host])
+        for host in sorted(failing - set(names.failing)):
+            cluster.note(now, "name resolves again", host=host)
+        failing = set(names.failing)
+        if found:
+            for gone in cluster.update(found, now):
                 if isinstance(gone.pool, Pool):
                     gone.pool.close()
-        await asyncio.sleep(cluster.service.dns.refresh if cluster.endpoints else 1.0)
+        await asyncio.sleep(cluster.service.dns.refresh if cluster.endpoints else RETRY_S)

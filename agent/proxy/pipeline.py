@@ -192,8 +192,11 @@ def _no_route(exchange: Exchange) -> bool:
         return False
     if not exchange.over:
         head = exchange.head
-        shown = head.authority.decode("latin-1") or "(none)"
-        exchange.fail(Failure(404, flags.NO_ROUTE, f"no service claims host {shown} with path {head.path.decode('latin-1')}"))
+        authority = head.authority.decode("latin-1")
+        claimed = exchange.gate.table.service_of(authority)
+        who = f"no route of service {claimed.name}" if claimed is not None else "no service"
+        text = f"{who} claims host {authority or '(none)'} with path {head.path.decode('latin-1')}"
+        exchange.fail(Failure(404, flags.NO_ROUTE, text))
     return True
 
 

@@ -3,7 +3,7 @@
 from agent.core.http import fields as f
 from agent.core.http.fields import Field
 from agent.core.http.forwarding import request_prefix
-from agent.core.routing.deadline import format_timeout_ms
+from agent.core.routing.deadline import deadline_lines
 from agent.proxy.datapath import RoutePolicy
 from agent.proxy.exchange import Exchange
 
@@ -43,8 +43,7 @@ def upstream_wire(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
         if path.random_u32() < policy_headers.trace_sample * 4294967296.0:
             tail += b"traceparent: " + path.trace_parent() + b"\r\n"
     if exchange.deadline > 0.0:
-        left_s = max(exchange.deadline - path.loop.time(), 0.001)
-        tail += b"X-Request-Timeout-Ms: " + format_timeout_ms(left_s) + b"\r\n"
+        tail += deadline_lines(head, exchange.deadline - path.loop.time())
     for field in extra:
         tail += field.line + b"\r\n"
     return prefix + tail + b"\r\n"

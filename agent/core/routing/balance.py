@@ -4,15 +4,22 @@ A chooser is made anew when the set of usable endpoints changes, so that a choic
 """
 
 from bisect import bisect_left
+from hashlib import blake2b
+from struct import Struct
 from typing import Final
 
 from agent.core.routing.endpoint import Endpoint, hash_of
 
 VNODES: Final = 160
-"""Points on the ring for weight 1."""
+"""Points on the ring for the smallest weight…"""
+VNODES_FACTOR_MAX: Final = 64
+"""…and at most so many times as many for a larger one."""
 MAGLEV_SIZE: Final = 2039
 MAGLEV_SIZE_LARGE: Final = 65_537
 """Prime table sizes (Eisenbud et al., NSDI 2016); the large one from 20 endpoints on."""
+
+
+_EIGHT: Final = Struct("<8Q")
 
 
 class Random:
@@ -65,7 +72,11 @@ class Chooser:
 
 
 class TwoChoices(Chooser):
-    """Power of two choices (Mitzenmacher): two at random, the cheaper by peak-EWMA × outstanding."""
+    """Power of two choices (Mitzenmacher): two at random, the cheaper by peak-EWMA × outstanding.
+
+    With equal weights the two are different ones. With unequal weights each is drawn by weight, perhaps the same twice: where
+    costs are equal, the shares are then exactly the weights', and cost moves them from there.
+    """
 
     def choose(self, now: float, hash_key: int) -> Endpoint:
         endpoints = self.endpoints
@@ -73,6 +84,14 @@ class TwoChoices(Chooser):
         if count == 1:
             return endpoints[0]
         number = self.random.u32()
+        weighted = self.weighted
+        if weighted is not endpoints:
+            a = weighted[(number * len(weighted)) >> 32]
+            b = weighted[(self.random.u32() * len(weighted)) >> 32]
+            if a is b:
+                self.first = None
+                return a
+            return self.cheaper(a, self.cost(a, now), b, self.cost(b, now))
         first = (number & 0xFFFF) * count >> 16
         second = (number >> 16) * (count - 1) >> 16
         if second >= first:
@@ -89,7 +108,7 @@ class LeastRequest(TwoChoices):
     """Two at random, the one with fewer requests outstanding for its weight."""
 
     def cost(self, endpoint: Endpoint, now: float) -> float:
-        return (endpoint.in_flight + 1) / endpoint.weight
+        return endpoint.load(now)
 
 
 class RoundRobin(Chooser):
@@ -129,19 +148,26 @@ class RingHash(Chooser):
 
     def __init__(self, endpoints: list[Endpoint], random: Random) -> None:
         super().__init__(endpoints, random)
-        points: list[tuple[int, int]] = []
-        for index, endpoint in enumerate(endpoints):
-            for replica in range(min(VNODES * endpoint.weight, VNODES * 64)):
-                points.append((hash_of(b"%s/%d" % (endpoint.address.encode("latin-1"), replica)), index))
-        points.sort()
-        self._points = [point for point, _ in points]
-        self._owners = [endpoints[index] for _, index in points]
+        least = min(endpoint.weight for endpoint in endpoints)
+        owners: dict[int, Endpoint] = {}
+        for endpoint in endpoints:
+            name = endpoint.address.encode("latin-1")
+            for number in range(round(min(endpoint.weight / least, VNODES_FACTOR_MAX) * VNODES / 8)):
+                for point in eight_points(b"%b/%d" % (name, number)):
+                    owners[point] = endpoint
+        self._points = sorted(owners)
+        self._owners = [owners[point] for point in self._points]
 
     def choose(self, now: float, hash_key: int) -> Endpoint:
         if hash_key < 0:
             return self.weighted[(self.random.u32() * len(self.weighted)) >> 32]
         index = bisect_left(self._points, hash_key)
         return self._owners[index if index < len(self._owners) else 0]
+
+
+def eight_points(value: bytes) -> tuple[int, ...]:
+    """Eight 64-bit hashes for the price of one: a ring of 1,000 endpoints is built in a sixth of a second, not in one."""
+    return _EIGHT.unpack(blake2b(value).digest())
 
 
 class Maglev(Chooser):

@@ -32,6 +32,13 @@ class CircuitBreaker:
         self._slot = 0
         self._slot_number = 0
 
+    def inherit(self, old: "CircuitBreaker") -> None:
+        """After a reload: stay open or half-open if that is how it was. The window begins anew."""
+        if self.enabled and old.enabled:
+            self.state = old.state
+            self.open_until = old.open_until
+            self.opened = old.opened
+
     def allow(self, now: float) -> bool:
         """Whether a call may go. While half-open each yes is a probe, to be followed by `record` or `release`."""
         if self.state == CLOSED or not self.enabled:

@@ -1,34 +1,27 @@
-"""The endpoints of one service, and every decision about them: who gets a request, who is put aside, what is let in.
+"""What one service is given: which requests are let in, which endpoint each of them gets, when one is tried again.
 
-A choice looks at two endpoints, never at all. The set of usable ones is worked out anew only when something changed:
-an endpoint wrote on the board, a time came, or addresses changed.
+A choice looks at two endpoints, never at all; who may be chosen is the roster's business (agent.core.routing.roster).
 """
 
-from collections import deque
 from typing import Any, Final
 
-from agent.core.routing.balance import Chooser, Random, make_chooser
+from agent.core.routing.balance import Chooser
 from agent.core.routing.breaker import CLOSED, STATE_NAMES, CircuitBreaker
 from agent.core.routing.budget import RetryBudget, full_jitter_s
 from agent.core.routing.concurrency import AdaptiveLimit
 from agent.core.routing.config import Retries, Service
-from agent.core.routing.endpoint import CANCELLED, LOCAL, OK, OVERLOADED, Board, Endpoint, EndpointSpec
+from agent.core.routing.endpoint import CANCELLED, LOCAL, OK, OVERLOADED, TIMEOUT, Endpoint
 from agent.core.routing.latency import LatencyWindow
-from agent.core.routing.outlier import OutlierDetector
+from agent.core.routing.roster import Roster
 
 ADMITTED: Final = 0
 REQUESTS_MAX: Final = 1
 BREAKER_OPEN: Final = 2
 CONCURRENCY_LIMIT: Final = 3
 
-EVENTS_MAX: Final = 256
-OVERPROVISION: Final = 1.4
-"""A zone keeps all its traffic while so many times its usable share reaches 1 (Envoy's overprovisioning factor)."""
 SPILL_FACTOR: Final = 3.0
 """A local endpoint this many times as costly as a remote one lets the remote one have the request."""
 PICKS_MAX: Final = 4
-RAMP_LEAST: Final = 0.1
-"""Share of its weight that slow start begins with (Envoy's min_weight_percent)."""
 
 
 def reason_text(reason: int) -> tuple[str, str]:
@@ -40,92 +33,36 @@ def reason_text(reason: int) -> tuple[str, str]:
     return "UO", "as many requests are under way as limits.requests_max allows"
 
 
-class Cluster:
+class Cluster(Roster):
     """One service's endpoints and protection. `now` is monotonic seconds everywhere."""
 
     def __init__(self, name: str, service: Service, zone: str, seed: int) -> None:
-        self.name = name
-        self.service = service
-        self.zone = zone
-        self.endpoints: list[Endpoint] = []
+        super().__init__(name, service, zone, seed)
         self.in_flight = 0
         self.budget = RetryBudget(service.retries.budget, service.retries.budget_min)
         self.breaker = CircuitBreaker(service.breaker)
         self.limit = AdaptiveLimit(service.concurrency)
         self.latency = LatencyWindow()
-        self.outlier = OutlierDetector(service.outlier)
-        self.panic = False
         self.refused = [0, 0, 0, 0]
         """Refusals by reason."""
-        self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS_MAX)
-        self._random = Random(seed)
-        self._board = Board()
-        self._hashing = service.balance.policy in ("ring_hash", "maglev")
-        self._all: Chooser | None = None
-        self._local: Chooser | None = None
         self._chose: Chooser | None = None
         """Who made the last choice."""
-        self._local_share = 0.0
-        self._look_at = 0.0
         self._turn_at = 0.0
-
-    # -- membership
-
-    def update(self, specs: list[EndpointSpec], now: float) -> list[Endpoint]:
-        """Take these addresses; endpoints that stay keep their state. Returns those that left."""
-        known = {endpoint.address: endpoint for endpoint in self.endpoints}
-        first = not self.endpoints
-        kept: list[Endpoint] = []
-        for spec in sorted(specs, key=lambda spec: spec.address):
-            endpoint = known.pop(spec.address, None)
-            if endpoint is None:
-                service = self.service
-                endpoint = Endpoint(spec, service.balance, service.breaker, service.outlier, self._board, now)
-                if not first:
-                    self._begin_ramp(endpoint, now)
-            endpoint.weight = spec.weight
-            endpoint.zone = spec.zone
-            kept.append(endpoint)
-        self.endpoints = kept
-        self._all = None
-        self._board.dirty = True
-        return list(known.values())
 
     def inherit(self, old: "Cluster", now: float) -> None:
         """After a reload: take over the running state of the cluster that this one stands in for."""
         self.in_flight = 0
-        self.breaker.state = old.breaker.state
-        self.breaker.open_until = old.breaker.open_until
+        self.breaker.inherit(old.breaker)
         self.limit.limit = min(max(old.limit.limit, self.limit.config.limit_min), self.limit.config.limit_max)
         self.latency = old.latency
         earlier = {endpoint.address: endpoint for endpoint in old.endpoints}
         for endpoint in self.endpoints:
             before = earlier.get(endpoint.address)
             if before is not None:
-                endpoint.pool = before.pool
-                endpoint.ewma_s = before.ewma_s
-                endpoint.ewma_at = before.ewma_at
-                endpoint.healthy = before.healthy
-                endpoint.ejected_until = before.ejected_until
-                endpoint.ejections = before.ejections
-                endpoint.requests = before.requests
-                endpoint.failures = before.failures
-
-    def set_health(self, address: str, healthy: bool, now: float) -> None:
-        """What an active check says."""
-        for endpoint in self.endpoints:
-            if endpoint.address == address and endpoint.healthy != healthy:
-                endpoint.healthy = healthy
-                self._board.dirty = True
-                self._event(now, "healthy" if healthy else "unhealthy", endpoint=address)
-                if healthy:
-                    self._begin_ramp(endpoint, now)
-
-    def _begin_ramp(self, endpoint: Endpoint, now: float) -> None:
-        """It is new or back: slow start, where there is one."""
-        if self.service.balance.slow_start > 0.0:
-            endpoint.ramp_from = now
-            endpoint.ramp = RAMP_LEAST
+                endpoint.inherit(before, self.service.balance.slow_start > 0.0)
+            elif earlier:
+                self._begin_ramp(endpoint, now)
+        self._board.dirty = True
 
     # -- admission
 
@@ -149,6 +86,8 @@ class Cluster:
         """An admitted request is over. latency_s: to the response head."""
         self.in_flight -= 1
         self.budget.active = self.in_flight
+        if outcome == TIMEOUT:
+            self.limit.record(latency_s, self.in_flight + 1)  # it took at least so long
         if outcome == OK:
             self.limit.record(latency_s, self.in_flight + 1)
             self.latency.record(latency_s)
@@ -159,14 +98,13 @@ class Cluster:
         else:
             changed = self.breaker.record(now, outcome == OVERLOADED, latency_s)
         if changed:
-            self._event(now, "service breaker " + STATE_NAMES[self.breaker.state])
+            self.note(now, "service breaker " + STATE_NAMES[self.breaker.state])
 
     # -- choice
 
     def pick(self, now: float, hash_key: int = -1, avoid: Endpoint | None = None) -> Endpoint | None:
         """The endpoint for a request; None where there is none to be had. avoid: where a try has just failed."""
-        if self._board.dirty or now >= self._look_at:
-            self._look(now)
+        self._look_if_due(now)
         chooser = self._all
         if chooser is None:
             return None
@@ -178,8 +116,13 @@ class Cluster:
             if endpoint.breaker.state != CLOSED and not endpoint.breaker.could_allow(now):
                 continue
             best = endpoint
-            if endpoint is avoid or (endpoint.ramp < 1.0 and self._random.u32() > endpoint.ramp * 4_294_967_295.0):
+            if endpoint is avoid:
                 continue
+            if endpoint.ramp < 1.0 and self._random.u32() > endpoint.ramp * 4_294_967_295.0:
+                rival = self._compared_with(endpoint, avoid, now)
+                if rival is None:
+                    continue
+                best = rival
             break
         if best is None or best is avoid:
             best = self._any_usable(now, avoid) or best
@@ -207,16 +150,34 @@ class Cluster:
         self._chose = everyone
         return everyone.choose(now, hash_key)
 
+    def _compared_with(self, endpoint: Endpoint, avoid: Endpoint | None, now: float) -> Endpoint | None:
+        """The other one of the last comparison, to which slow start gives what it takes from `endpoint`; None where there is
+        none to be had."""
+        chooser = self._chose
+        if chooser is None or chooser.first is None:
+            return None
+        rival = chooser.second if endpoint is chooser.first else chooser.first
+        if rival is None or rival is avoid or not (rival.usable or self.panic) or not rival.breaker.could_allow(now):
+            return None
+        return rival
+
     def _any_usable(self, now: float, avoid: Endpoint | None) -> Endpoint | None:
-        """The rare case that a few choices found nobody: take whoever there is."""
-        for endpoint in self.endpoints:
-            if endpoint is not avoid and (endpoint.usable or self.panic) and endpoint.breaker.could_allow(now):
+        """The rare case that a few choices found nobody: whoever there is, from a random place on. (The walk ends at the first
+        but for those whose breaker opened since the last look.)"""
+        usable = self._usable
+        count = len(usable)
+        start = (self._random.u32() * count) >> 32
+        for step in range(count):
+            endpoint = usable[(start + step) % count]
+            if endpoint is not avoid and endpoint.breaker.could_allow(now):
                 return endpoint
         return None
 
     def has_other(self, avoid: Endpoint, now: float) -> bool:
         """Whether a retry has anywhere else to go: an endpoint that is usable and has not asked us to wait."""
-        return any(endpoint is not avoid and endpoint.usable and endpoint.busy_until <= now for endpoint in self.endpoints)
+        self._look_if_due(now)
+        usable = self._usable
+        return not self._all_busy and (len(usable) > 1 or (len(usable) == 1 and usable[0] is not avoid))
 
     def explain_none(self, now: float) -> tuple[str, str]:
         """Reason flag and words for a `pick` that found nobody."""
@@ -256,108 +217,13 @@ class Cluster:
             "panic": self.panic,
         }
 
-    # -- looking again
-
-    def _look(self, now: float) -> None:
-        """Work out who is usable, and until when that holds."""
-        self._board.dirty = False
-        look_at = now + 3600.0
-        self._eject_consecutive(now)
-        usable: list[Endpoint] = []
-        busy: list[Endpoint] = []
-        well = 0
-        for endpoint in self.endpoints:
-            look_at = min(look_at, self._next_change(endpoint, now))
-            endpoint.usable = False
-            if endpoint.ejected_until and endpoint.ejected_until <= now:
-                endpoint.ejected_until = 0.0
-                self._event(now, "returned", endpoint=endpoint.address)
-                self._begin_ramp(endpoint, now)
-            if not endpoint.healthy or endpoint.ejected_until > now:
-                continue
-            well += 1
-            if not endpoint.breaker.could_allow(now):
-                continue
-            if endpoint.busy_until > now:
-                busy.append(endpoint)
-            else:
-                usable.append(endpoint)
-        if not usable:
-            usable = busy  # all asked us to wait: better late than never
-        panic = bool(self.endpoints) and well < self.service.balance.panic_threshold * len(self.endpoints)
-        if panic != self.panic:
-            self.panic = panic
-            self._event(now, "panic" if panic else "panic over", usable=well, endpoints=len(self.endpoints))
-        if panic:
-            usable = [endpoint for endpoint in self.endpoints if endpoint.breaker.could_allow(now)]
-        for endpoint in usable:
-            endpoint.usable = True
-        self._set_choosers(usable)
-        self._look_at = look_at
-
-    def _next_change(self, endpoint: Endpoint, now: float) -> float:
-        """When time alone changes what an endpoint is."""
-        at = now + 3600.0
-        for moment in (endpoint.ejected_until, endpoint.busy_until, endpoint.breaker.open_until):
-            if moment > now:
-                at = min(at, moment)
-        return at
-
-    def _set_choosers(self, usable: list[Endpoint]) -> None:
-        policy = self.service.balance.policy
-        if self._hashing:
-            if self._all is None and self.endpoints:
-                self._all = make_chooser(policy, self.endpoints, self._random)
-            return
-        self._all = make_chooser(policy, usable, self._random) if usable else None
-        self._local = None
-        self._local_share = 0.0
-        if self.zone and self.service.balance.zone_preference:
-            near = [endpoint for endpoint in usable if endpoint.zone == self.zone]
-            total = sum(1 for endpoint in self.endpoints if endpoint.zone == self.zone)
-            if near and len(near) < len(usable):
-                self._local = make_chooser(policy, near, self._random)
-                self._local_share = min(1.0, OVERPROVISION * len(near) / total)
-
-    def _eject_consecutive(self, now: float) -> None:
-        if not self.service.outlier.enabled:
-            return
-        for endpoint in self.endpoints:
-            rule = self.outlier.consecutive(endpoint)
-            if rule:
-                self._eject(endpoint, rule, now)
-
-    def _eject(self, endpoint: Endpoint, rule: str, now: float) -> None:
-        if endpoint.ejected_until > now:
-            return
-        if self.outlier.ejectable(self.endpoints, now) <= 0:
-            self._event(now, "ejection capped", endpoint=endpoint.address, rule=rule)
-            endpoint.consecutive_5xx = 0
-            endpoint.consecutive_gateway = 0
-            return
-        seconds = self.outlier.eject(endpoint, now)
-        self._event(now, "ejected", endpoint=endpoint.address, rule=rule, seconds=seconds)
-
     def tick(self, now: float) -> None:
         """All work that only time asks for; to be called every tenth of a second or so."""
         self.limit.tick(now)
         if now >= self._turn_at:
             self._turn_at = now + 10.0
             self.latency.turn()
-        if self.service.outlier.enabled:
-            for endpoint, rule in self.outlier.interval(self.endpoints, now):
-                self._eject(endpoint, rule, now)
-                self._board.dirty = True
-        slow_start_s = self.service.balance.slow_start
-        if slow_start_s > 0.0:
-            for endpoint in self.endpoints:
-                if endpoint.ramp_from:
-                    share = (now - endpoint.ramp_from) / slow_start_s
-                    endpoint.ramp = min(max(share, RAMP_LEAST), 1.0)
-                    if share >= 1.0:
-                        endpoint.ramp_from = 0.0
-        if now >= self._look_at:
-            self._board.dirty = True
+        self.tick_endpoints(now)
 
     # -- retries
 
@@ -372,15 +238,6 @@ class Cluster:
         return max(percentile, hedge.delay_min) if percentile > 0.0 else 0.0
 
     # -- for people
-
-    def _event(self, now: float, what: str, **details: Any) -> None:
-        self.events.append({"at": now, "service": self.name, "event": what, **details})
-
-    def drain_events(self) -> list[dict[str, Any]]:
-        """What happened since the last call, oldest first."""
-        events = list(self.events)
-        self.events.clear()
-        return events
 
     def snapshot(self, now: float) -> dict[str, Any]:
         """Everything that `/clusters` shows."""

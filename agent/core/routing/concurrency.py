@@ -46,11 +46,7 @@ class AdaptiveLimit:
         if self._window_count < 10:
             return
         present = self._window_sum_s / self._window_count
-        if now >= self._forget_at:
-            self._forget_at = now + config.rtt_window
-            self.shortest_s = self._window_least_s
-        elif self._window_least_s < self.shortest_s:
-            self.shortest_s = self._window_least_s
+        self._measure(now, present)
         # Without slack a service that answers in 0.1 ms would be shed at 0.2 ms, which 256 connections on one busy core take.
         gradient = (config.tolerance * self.shortest_s + config.slack) / max(present, 0.000001)
         gradient = min(max(gradient, 0.5), 1.0)
@@ -62,3 +58,19 @@ class AdaptiveLimit:
         self._window_count = 0
         self._window_most = 0
         self._window_least_s = 0.0
+
+    def _measure(self, now: float, present_s: float) -> None:
+        """Keep the shortest latency; believe a longer one when `rtt_window` has passed.
+
+        Not while requests queue, though: each measurement would take the queue for the service, and the limit would drift up
+        with it for ever. At the lower bound there is as little queue as there can be, and what is measured is believed
+        (Envoy goes down to its minimum to measure).
+        """
+        if self.shortest_s == 0.0 or self._window_least_s < self.shortest_s:
+            self.shortest_s = self._window_least_s
+            self._forget_at = now + self.config.rtt_window
+        elif now >= self._forget_at:
+            queued = present_s > self.config.tolerance * self.shortest_s + self.config.slack
+            if not queued or self.limit <= self.config.limit_min:
+                self.shortest_s = self._window_least_s
+                self._forget_at = now + self.config.rtt_window

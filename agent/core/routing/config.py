@@ -25,11 +25,13 @@ class Balance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ewma_decay: Duration = 10.0
     """Time constant of the peak-EWMA latency (linkerd's default)."""
     ewma_initial: Duration = 0.030
-    """Latency that an endpoint starts with."""
+    """Latency that an endpoint counts with while its first request is under way. An idle one that has not answered yet costs
+    nothing, so that it is tried."""
     zone_preference: bool = True
     """Keep to the agent's own zone while its endpoints can carry the load, spill over in proportion when they cannot."""
     slow_start: Duration = 0.0
-    """How long a new or recovered endpoint takes to reach its full weight. 0 gives it all at once."""
+    """How long a new or recovered endpoint takes to reach its full weight, from a tenth of it on. 0 gives it all at once. Has no
+    effect on the hashing policies."""
     panic_threshold: Share = 0.5
     """Below this share of healthy endpoints, health is ignored and all get traffic. 0 switches panic off."""
 
@@ -289,7 +291,9 @@ class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hosts: tuple[str, ...] = ()
     """Host or authority of the requests that are for it: ``*``, exact, or ``*.suffix``. The most exact wins. Empty: only
     reachable by another service's `split`."""
-    endpoints: tuple[str | EndpointConfig, ...]
+    endpoints: tuple[str | EndpointConfig, ...] = ()
+    """Where its requests go: ``host:port``, ``[v6]:port`` or ``unix:/path``. May be left out where every route answers by itself
+    or splits to other services; a request that no route matches is then answered 404."""
     routes: tuple[Route, ...] = ()
     balance: Balance = Balance()
     cache: CachePolicy = CachePolicy()

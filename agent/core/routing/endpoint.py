@@ -1,5 +1,6 @@
 """One address of a service: how it does, and what it costs to choose it."""
 
+from hashlib import blake2b
 from math import exp
 from typing import Any, Final
 
@@ -76,9 +77,14 @@ class Endpoint:
         self.zone = spec.zone
         self.pool: object | None = None
         """The data path's connections to it."""
+        self.share = 1.0
+        """Its weight over the mean weight of the cluster."""
         self.in_flight = 0
+        self.initial_s = balance.ewma_initial
         self.ewma_s = balance.ewma_initial
         self.ewma_at = now
+        self.measured = False
+        """Whether `ewma_s` comes from a request. Until then it costs nothing to try it, one request at a time."""
         self.decay_s = balance.ewma_decay if balance.ewma_decay > 0 else 0.001
         self.breaker = CircuitBreaker(breaker)
         self.healthy = True
@@ -95,6 +101,9 @@ class Endpoint:
         self.failures = 0
         self.consecutive_5xx = 0
         self.consecutive_gateway = 0
+        self.setbacks = 0
+        """Failures and 429s in a row, the latest at `setback_at`."""
+        self.setback_at = 0.0
         self.window_requests = 0
         self.window_failures = 0
         self.window_latency_s = 0.0
@@ -104,6 +113,24 @@ class Endpoint:
         """As of the cluster's last look."""
         self._outlier = outlier
         self._board = board
+
+    def inherit(self, old: "Endpoint", slow_start: bool) -> None:
+        """After a reload: go on from what is known of the same address. Requests under way stay the old one's."""
+        self.pool = old.pool
+        self.ewma_s = old.ewma_s
+        self.ewma_at = old.ewma_at
+        self.measured = old.measured
+        self.healthy = old.healthy
+        self.ejected_until = old.ejected_until
+        self.ejections = old.ejections
+        self.ejected_total = old.ejected_total
+        self.busy_until = old.busy_until
+        self.requests = old.requests
+        self.failures = old.failures
+        self.breaker.inherit(old.breaker)
+        if slow_start:
+            self.ramp = old.ramp
+            self.ramp_from = old.ramp_from
 
     def begin(self, now: float) -> None:
         """A request is on its way to it."""
@@ -117,6 +144,7 @@ class Endpoint:
         if outcome == OK:
             self.consecutive_5xx = 0
             self.consecutive_gateway = 0
+            self.setbacks = 0
             self.window_requests += 1
             self.window_latency_s += latency_s
             self._observe(now, latency_s)
@@ -134,6 +162,8 @@ class Endpoint:
 
     def _failed(self, now: float, latency_s: float, outcome: int, retry_after_s: float) -> None:
         self._observe(now, max(latency_s, FAILURE_FACTOR * self.ewma_s, FAILURE_LEAST_S))
+        self.setbacks += 1
+        self.setback_at = now
         if retry_after_s > 0.0:
             self.busy_until = max(self.busy_until, now + retry_after_s)
             self._board.dirty = True
@@ -156,7 +186,10 @@ class Endpoint:
 
     def _observe(self, now: float, latency_s: float) -> None:
         """Peak-EWMA: up at once, down with time (Finagle; linkerd2-proxy)."""
-        if latency_s > self.ewma_s:
+        if not self.measured:
+            self.measured = True
+            self.ewma_s = min(latency_s, 60.0)
+        elif latency_s > self.ewma_s:
             # Bounded: one failure after another must not raise it without end.
             self.ewma_s = min(latency_s, 60.0)
         else:
@@ -166,13 +199,33 @@ class Endpoint:
             self.ewma_s = self.ewma_s * weight + latency_s * (1.0 - weight)
         self.ewma_at = now
 
+    def forget_latency(self) -> None:
+        """It was out and may be used again: what it took before says nothing about now."""
+        self.measured = False
+        self.ewma_s = self.initial_s
+        self.setbacks = 0
+
     def cost(self, now: float) -> float:
-        """Peak-EWMA × requests outstanding, by weight; what was slow and has not been asked since is forgotten in time."""
+        """Peak-EWMA × requests outstanding for its weight; what was slow and has not been asked since is forgotten in time.
+
+        An endpoint that has answered nothing yet costs nothing while it is idle (Finagle's PeakEwma): it gets its first try at
+        once, and no second one beside it unless the others are slower than `ewma_initial`.
+        """
+        if not self.measured and self.in_flight == 0:
+            return 0.0
         idle_s = now - self.ewma_at
         ewma = self.ewma_s
         if idle_s > self.decay_s:
             ewma *= exp((self.decay_s - idle_s) / self.decay_s)
-        return (ewma + 0.0001) * (self.in_flight + 1) / (self.weight * self.ramp)
+        # Weight counts by what is outstanding, not at rest: the weighted draw of the two candidates has seen to that already.
+        return (ewma + 0.0001) * (self.in_flight / (self.share * self.ramp) + 1.0)
+
+    def load(self, now: float) -> float:
+        """Requests outstanding for its weight. Recent failures in a row count as outstanding: failing fast must not look idle."""
+        outstanding = self.in_flight
+        if self.setbacks and now - self.setback_at < self.decay_s:
+            outstanding += self.setbacks
+        return outstanding / (self.share * self.ramp)
 
     def row(self, now: float) -> dict[str, Any]:
         """What `/clusters` shows of it."""
@@ -194,10 +247,6 @@ class Endpoint:
 
 
 def hash_of(value: bytes) -> int:
-    """A 64-bit hash that is the same in every process (FNV-1a with a final mix)."""
-    h = 0xCBF29CE484222325
-    for octet in value:
-        h = ((h ^ octet) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
-    h ^= h >> 33
-    h = (h * 0xFF51AFD7ED558CCD) & 0xFFFFFFFFFFFFFFFF
-    return h ^ (h >> 33)
+    """A 64-bit hash that is the same in every process (BLAKE2b: 1 µs whatever the length, where FNV-1a in Python takes 0.2 µs
+    an octet)."""
+    return int.from_bytes(blake2b(value, digest_size=8).digest(), "little")

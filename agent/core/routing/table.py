@@ -102,6 +102,7 @@ class ServiceRoutes:
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
         self.default = RouteTarget(name, name, service, None)
+        self.routes_only = bool(service.routes) and not service.endpoints
         self.routes: list[tuple[Matcher, RouteTarget]] = []
         for index, route in enumerate(service.routes):
             target = RouteTarget(name, route.name or f"{name}#{index}", service, route)
@@ -109,12 +110,15 @@ class ServiceRoutes:
                 target.key_space = f"#{index}"
             self.routes.append((Matcher(route.match), target))
 
-    def match(self, head: RequestHead) -> RouteTarget:
+    def match(self, head: RequestHead) -> RouteTarget | None:
+        """None where no route matches and the service has nowhere of its own to send the request."""
         if self.routes:
             path = head.path
             for matcher, target in self.routes:
                 if not matcher.failure(head, path):
                     return target
+            if self.routes_only:
+                return None
         return self.default
 
 
@@ -178,7 +182,8 @@ class RouteTable:
             steps.append({"step": "route", "route": target.route, "matched": not failure, "why_not": failure})
             if not failure:
                 return steps
-        steps.append({"step": "route", "route": routes.default.route, "matched": True, "why_not": ""})
+        why_not = f"{routes.name} has no endpoints of its own" if routes.routes_only else ""
+        steps.append({"step": "route", "route": routes.default.route, "matched": not why_not, "why_not": why_not})
         return steps
 
 
@@ -259,6 +264,8 @@ def _route_conflicts(route: Route, path: str, services: Mapping[str, Service]) -
         if part.service not in services:
             known = ", ".join(sorted(services))
             found.append((f"{path}.split[{index}].service", f"found {part.service!r}, expected one of {known}"))
+        elif not services[part.service].endpoints:
+            found.append((f"{path}.split[{index}].service", f"found {part.service!r}, which has no endpoints of its own"))
     if route.split and not sum(part.weight for part in route.split):
         found.append((f"{path}.split", "all weights are 0"))
     found.extend(_limit_conflicts(route.rate_limits, path))
