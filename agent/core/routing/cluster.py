@@ -21,6 +21,8 @@ CONCURRENCY_LIMIT: Final = 3
 
 SPILL_FACTOR: Final = 3.0
 """A local endpoint this many times as costly as a remote one lets the remote one have the request."""
+SPILL_LEAST_S: Final = 0.005
+"""Below this cost a local endpoint is not even compared: leaving the zone takes about as long."""
 PICKS_MAX: Final = 4
 
 
@@ -141,11 +143,11 @@ class Cluster(Roster):
         if local is not None and turn < 2 and self._random.u32() <= self._local_share * 4_294_967_295.0:
             self._chose = local
             near = local.choose(now, hash_key)
-            far = everyone.endpoints[(self._random.u32() * len(everyone.endpoints)) >> 32]
-            if near.in_flight and far is not near:
-                cost = near.cost(now)
-                if cost > SPILL_FACTOR * far.cost(now):
-                    return local.cheaper(far, far.cost(now), near, cost)
+            cost = near.cost(now)
+            if cost > SPILL_LEAST_S:
+                far = self._far[(self._random.u32() * len(self._far)) >> 32]
+                if cost > SPILL_FACTOR * far.standing_cost():
+                    return local.cheaper(far, far.standing_cost(), near, cost)
             return near
         self._chose = everyone
         return everyone.choose(now, hash_key)

@@ -220,6 +220,10 @@ class Endpoint:
         # Weight counts by what is outstanding, not at rest: the weighted draw of the two candidates has seen to that already.
         return (ewma + 0.0001) * (self.in_flight / (self.share * self.ramp) + 1.0)
 
+    def standing_cost(self) -> float:
+        """`cost` without forgetting, and with the initial latency while nothing is known: for one that is seldom asked."""
+        return (self.ewma_s + 0.0001) * (self.in_flight / (self.share * self.ramp) + 1.0)
+
     def load(self, now: float) -> float:
         """Requests outstanding for its weight. Recent failures in a row count as outstanding: failing fast must not look idle."""
         outstanding = self.in_flight

@@ -43,6 +43,8 @@ class Roster:
         """Everyone usable has asked us to wait."""
         self._all: Chooser | None = None
         self._local: Chooser | None = None
+        self._far: list[Endpoint] = []
+        """The usable ones outside the agent's zone, where `_local` is those inside."""
         self._local_share = 0.0
         self._look_at = 0.0
         self._look_after = 0.0
@@ -166,6 +168,7 @@ class Roster:
             total = sum(1 for endpoint in self.endpoints if endpoint.zone == self.zone)
             if near and len(near) < len(usable):
                 self._local = make_chooser(policy, near, self._random)
+                self._far = [endpoint for endpoint in usable if endpoint.zone != self.zone]
                 self._local_share = min(1.0, OVERPROVISION * len(near) / total)
 
     def _eject_consecutive(self, now: float) -> None:

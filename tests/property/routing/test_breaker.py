@@ -47,7 +47,7 @@ class Model:
             failed = sum(1 for call in self.calls if not call[1])
             slowed = sum(1 for call in self.calls if call[2])
             if count >= CONFIG.requests_min and (
-                (not ok or slow) and failed >= CONFIG.error_rate * count or slow and slowed >= CONFIG.slow_rate * count
+                ((not ok or slow) and failed >= CONFIG.error_rate * count) or (slow and slowed >= CONFIG.slow_rate * count)
             ):
                 self._open(now)
 
@@ -69,7 +69,9 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def call(self) -> None:
-        assert self.breaker.could_allow(self.now) == (allowed := self.breaker.allow(self.now))
+        could = self.breaker.could_allow(self.now)
+        allowed = self.breaker.allow(self.now)
+        assert could == allowed
         assert allowed == self.model.allow(self.now)
         self.under_way += allowed
 

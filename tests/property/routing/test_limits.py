@@ -48,7 +48,9 @@ def test_buckets_are_bounded_and_the_least_recently_used_goes() -> None:
 
 def test_what_a_bucket_is_keyed_by() -> None:
     head = head_of("GET /a?b=1 HTTP/1.1\nHost: x\nX-User: ann")
-    found = [Limiter(RateLimit(requests=1, key=key)).key_of(head, b"1.2.3.4") for key in ("", "header:X-User", "header:X-No", "path", "client")]
+    found = [
+        Limiter(RateLimit(requests=1, key=key)).key_of(head, b"1.2.3.4") for key in ("", "header:X-User", "header:X-No", "path", "client")
+    ]
     assert found == [b"", b"ann", b"", b"/a", b"1.2.3.4"]
 
 
