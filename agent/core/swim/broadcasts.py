@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from agent.core.swim.config import SwimConfig
-from agent.core.swim.messages import Message, User
+from agent.core.swim.messages import Foreign, Message, User
 from agent.core.swim.sizes import PACKED_BYTES
 
 MISFITS_MAX = 4
@@ -117,8 +117,8 @@ class Broadcasts:
         """News of a member, in place of what was queued about it before."""
         return self.members.push(name, message, self._size_of(message))
 
-    def user(self, key: str, payload: bytes) -> None:
-        message = User(payload)
+    def user(self, key: str, payload: bytes, foreign: bool = False) -> None:
+        message = Foreign(payload) if foreign else User(payload)
         size = self._size_of(message)
         if size + PACKED_BYTES > self._config.packet_bytes // 2:
             raise ValueError(f"broadcast of {len(payload)} octets: expected at most {self._config.packet_bytes // 2 - PACKED_BYTES - 4}")

@@ -251,7 +251,7 @@ class Swim:
         elif isinstance(event, StreamFailed):
             self._exchange.on_failure(event.stream, event.reason)
         elif isinstance(event, Broadcast):
-            desk.broadcasts.user(event.key, event.payload)
+            desk.broadcasts.user(event.key, event.payload, event.foreign)
             desk.wake_gossip()
         elif isinstance(event, SendUser):
             self._send_user(event)

@@ -61,11 +61,13 @@ class UpdateMeta(Struct, frozen=True, gc=False):
 class Broadcast(Struct, frozen=True, gc=False):
     """To every member, by gossip. One with the same key replaces an earlier one that is still queued; no key replaces nothing.
 
-    Raises ValueError for a payload that does not fit a packet.
+    `foreign`: it goes out without our mark, for members of another program (see `core/swim/serf.py`). Raises ValueError for a payload
+    that does not fit a packet.
     """
 
     payload: bytes
     key: str = ""
+    foreign: bool = False
 
 
 class SendUser(Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from typing import Final
 import msgpack
 
 from agent.core.swim.errors import WireError
-from agent.core.swim.messages import Foreign
+from agent.core.swim.io import Broadcast
 from agent.core.swim.schema import LIMITS, META_BYTES_MAX, UNPACK_ERRORS, pack_body
 
 TAGS: Final = 0xFF
@@ -39,6 +39,6 @@ def decode_tags(meta: bytes) -> dict[str, str]:
     return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in tags.items()}
 
 
-def leave_intent(node: str, time: int) -> Foreign:
-    """Tells Serf that `node` leaves. `time`: Serf's Lamport time, greater than at the member's last intent."""
-    return Foreign(bytes((LEAVE,)) + pack_body({"LTime": time, "Node": node, "Prune": False}))
+def leave_intent(node: str, time: int) -> Broadcast:
+    """Tells Serf that `node` leaves; feed it before `Leave`. `time`: Serf's Lamport time, greater than at the last intent of `node`."""
+    return Broadcast(bytes((LEAVE,)) + pack_body({"LTime": time, "Node": node, "Prune": False}), "serf-intent", True)

@@ -191,4 +191,6 @@ def test_tags_are_serfs() -> None:
 
 
 def test_a_leave_intent_is_serfs() -> None:
-    assert encode(leave_intent("pf", 3)) == b"\x08\x00\x83\xa5LTime\x03\xa4Node\xa2pf\xa5Prune\xc2"
+    intent = leave_intent("pf", 3)
+    assert intent.foreign
+    assert encode(Foreign(intent.payload)) == b"\x08\x00\x83\xa5LTime\x03\xa4Node\xa2pf\xa5Prune\xc2"
