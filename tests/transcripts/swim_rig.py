@@ -146,7 +146,7 @@ class Rig:
         if kind == "alive":
             more = dict(word.split("=") for word in rest[2:])
             at = address(more.get("at", rest[0]))
-            versions = tuple(int(word) for word in more.get("versions", "1,5,2,0,0,0").split(","))
+            versions = tuple(int(word) for word in more["versions"].split(",")) if "versions" in more else m.VERSIONS
             return m.Alive(int(rest[1]), rest[0], at, 7946, more.get("meta", "").encode(), versions)  # type: ignore[arg-type]
         if kind == "user":
             return m.User(rest[0].encode())
