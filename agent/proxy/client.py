@@ -85,7 +85,7 @@ class ClientConnection(Downstream):
         self.gate.counters.open -= 1
         self.path.connections.discard(self)
         self.state = CLOSED
-        self.timer.deadline = 0.0
+        self.path.wheel.drop(self.timer)
         exchange = self.exchange
         self.exchange = None
         if exchange is not None:

@@ -105,6 +105,7 @@ class Pool(ConnectionHome):
 
     def on_gone(self, connection: UpstreamConnection) -> None:
         self.open.discard(connection)
+        self.wheel.drop(connection)
         if connection in self.idle:
             self.idle.remove(connection)
         if self.waiting and len(self.open) + self.dialling < self.limits.connections_max:

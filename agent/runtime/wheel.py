@@ -1,9 +1,9 @@
 """Time limits for tens of thousands of connections at the price of an attribute.
 
-Moving a limit that lies further off is one assignment (`timed.deadline = now + 30`). A `Timed` stands in at most a few
-buckets; when a bucket comes up and its limit has moved on, it is put where the limit now is. So a connection that serves a
-thousand requests a second costs one visit each time its earliest limit would have run out, and no timer is made or
-cancelled for a request.
+Moving a limit that lies further off is one assignment (`timed.deadline = now + 30`). A `Timed` stands in one bucket at most; when
+the bucket comes up and its limit has moved on, it is put where the limit now is. So a connection that serves a thousand
+requests a second costs one visit each time its earliest limit would have run out, and no timer is made or cancelled for a
+request. A connection that closes is taken out at once (`drop`): else the wheel would hold all that closed in the last minute.
 """
 
 import asyncio
@@ -16,12 +16,15 @@ TICK_S: Final = 0.05
 class Timed:
     """Something with a time limit. Subclasses implement `on_deadline`."""
 
-    __slots__ = ("armed_tick", "deadline")
+    __slots__ = ("armed_at", "armed_tick", "deadline")
 
     def __init__(self) -> None:
         self.deadline = 0.0
         """Loop time at which `on_deadline` is due; 0 is never."""
         self.armed_tick = 0
+        """The bucket that it stands in; 0 is none."""
+        self.armed_at = 0
+        """Its place there."""
 
     def on_deadline(self, now: float) -> None:
         """The limit has passed. Runs at most once for each limit set: `deadline` is 0 when it is called."""
@@ -33,7 +36,7 @@ class TimerWheel:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._buckets: dict[int, list[Timed]] = {}
+        self._buckets: dict[int, list[Timed | None]] = {}
         self._scheduled = False
         self._done_tick = int(loop.time() / TICK_S)
 
@@ -44,14 +47,31 @@ class TimerWheel:
         if timed.armed_tick == 0 or tick < timed.armed_tick:
             self._put(timed, tick)
 
+    def drop(self, timed: Timed) -> None:
+        """`timed` has no limit any more, and is held no longer."""
+        timed.deadline = 0.0
+        if timed.armed_tick:
+            self._take_out(timed)
+
+    def _take_out(self, timed: Timed) -> None:
+        # The bucket whose turn it is stands in the table no longer; `_turn` passes over what is not armed for it.
+        bucket = self._buckets.get(timed.armed_tick)
+        if bucket is not None:
+            bucket[timed.armed_at] = None
+        timed.armed_tick = 0
+
     def _put(self, timed: Timed, tick: int) -> None:
+        if timed.armed_tick:
+            self._take_out(timed)
         if tick <= self._done_tick:
             tick = self._done_tick + 1
         timed.armed_tick = tick
         bucket = self._buckets.get(tick)
         if bucket is None:
+            timed.armed_at = 0
             self._buckets[tick] = [timed]
         else:
+            timed.armed_at = len(bucket)
             bucket.append(timed)
         if not self._scheduled:
             self._scheduled = True
@@ -68,7 +88,7 @@ class TimerWheel:
         self._done_tick = max(current, self._done_tick)
         for tick in due:
             for timed in self._buckets.pop(tick):
-                if timed.armed_tick == tick:
+                if timed is not None and timed.armed_tick == tick:
                     self._visit(timed, now)
         if self._buckets:
             self._loop.call_later(TICK_S, self._turn)
@@ -87,4 +107,4 @@ class TimerWheel:
             self._put(timed, int(deadline / TICK_S) + 1)
 
     def __len__(self) -> int:
-        return sum(len(bucket) for bucket in self._buckets.values())
+        return sum(len(bucket) - bucket.count(None) for bucket in self._buckets.values())
