@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from loadtest import proxies, scenarios, tables
+from loadtest import page, plot, profile, proxies, scenarios, soak, tables
 from loadtest.compare import Results, compare
 
 
@@ -21,8 +21,25 @@ def _parser() -> argparse.ArgumentParser:
     side = commands.add_parser("compare", help="measure the agent beside other proxies")
     _measuring(side, seconds=5, rounds=5)
     side.add_argument("--out", type=Path, help="also write results.json, tables.md and plots into this folder")
+    side.add_argument("--docs", action="store_true", help="also write the figures and the plot into docs/ and README.md of this checkout")
     side.set_defaults(run=_compare)
+    long = commands.add_parser("soak", help="mixed traffic, failures, purges and reloads; exit 1 where memory, sockets or tasks grow")
+    long.add_argument("--seconds", type=float, default=600.0, help="how long (600)")
+    long.add_argument("--out", type=Path, help="also write soak.json into this folder")
+    _build(long)
+    long.set_defaults(run=lambda given: soak.main(given.seconds, not given.interpreted, given.agent_python, given.out))
+    inside = commands.add_parser("profile", help="where the agent's CPU time goes under a scenario")
+    inside.add_argument("--scenario", default="forward", help=f"one of {', '.join(scenarios.BY_NAME)} (forward)")
+    inside.add_argument("--seconds", type=int, default=8, help="how long it is looked at (8)")
+    inside.add_argument("--out", type=Path, help="also write it into this folder")
+    _build(inside)
+    inside.set_defaults(run=lambda given: profile.main(given.scenario, given.seconds, not given.interpreted, given.agent_python, given.out))
     return parser
+
+
+def _build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--interpreted", action="store_true", help="the sources as they are, instead of a compiled build of them")
+    parser.add_argument("--agent-python", help="an interpreter with the compiled agent installed, instead of building these sources")
 
 
 def _measuring(parser: argparse.ArgumentParser, seconds: int, rounds: int) -> None:
@@ -49,6 +66,12 @@ def _compare(options: argparse.Namespace) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "results.json").write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
         (options.out / "tables.md").write_text(tables.whole(results), encoding="utf-8")
+        if not plot.save(results, options.out / "plot.svg"):
+            print(plot.HOW_TO_GET, file=sys.stderr)
+    if options.docs:
+        root = Path(__file__).resolve().parents[1]
+        for problem in page.write(results, root / "docs", root / "README.md"):
+            print(problem, file=sys.stderr)
     return 1 if any(sample.faults for sample in results.samples) else 0
 
 

