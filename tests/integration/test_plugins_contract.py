@@ -142,7 +142,7 @@ def on_request(self, request):
             ]
             assert "api" in seen[5]
             assert client.get("/", "nobody.test").status == 404
-            assert logged(agent, "seen")["request"][4] == ""
+            wait_until(lambda: logged(agent, "seen")["request"][4] == "", "the second request to be logged")
 
 
 def test_on_route_is_asked_after_on_request_and_only_if_nothing_has_chosen(tmp_path: Path) -> None:
