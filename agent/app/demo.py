@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.app.status import Admin, StatusError, lines, table
+from agent.app.admin_client import Admin, AdminError
+from agent.app.status import lines, table
 from agent.app.validate import parse_address
 
 INSTANCES = (("swift", 0.002, 0.0), ("steady", 0.004, 0.0), ("slow", 0.08, 0.0), ("flaky", 0.004, 0.15))
@@ -82,7 +83,7 @@ class Demo:
                 break
             try:
                 admin.get("/readyz")
-            except StatusError:
+            except AdminError:
                 time.sleep(0.05)
                 continue
             threading.Thread(target=self._trickle, daemon=True).start()
@@ -184,5 +185,5 @@ def _watch(demo: Demo, ended: threading.Event, seconds: float) -> None:
         while time.monotonic() < deadline and not ended.wait(0.5):
             try:
                 view.update(table(admin.snapshot()))
-            except StatusError:
+            except AdminError:
                 continue

@@ -4,37 +4,13 @@ import argparse
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
-
-class StatusError(Exception):
-    """The agent did not answer."""
-
-
-class Admin:
-    """A client of the admin API."""
-
-    def __init__(self, address: str) -> None:
-        self.base = address if "://" in address else f"http://{address}"
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def get(self, path: str) -> Any:
-        """The JSON at a path. Raises StatusError."""
-        try:
-            with self._opener.open(self.base + path, timeout=5) as answer:
-                return json.load(answer)
-        except (OSError, ValueError) as error:
-            raise StatusError(f"{self.base}{path}: {error}") from error
-
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that the views show."""
-        return {"status": self.get("/status"), "clusters": self.get("/clusters"), "cache": self.get("/cache")}
+from agent.app.admin_client import Admin, AdminError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--admin", default="127.0.0.1:15020", help="the agent's admin address")
+    parser.add_argument("--admin", default="127.0.0.1:15020", help="the agent's admin address: host:port or unix:/path")
     parser.add_argument("--once", action="store_true", help="print once instead of a live view")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
@@ -54,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
                 while True:
                     time.sleep(0.5)
                     view.update(table(admin.snapshot()))
-    except StatusError as error:
+    except AdminError as error:
         print(f"pilotfish status: {error}", file=sys.stderr)
         return 1
     return 0

@@ -56,6 +56,7 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
     found.extend(_listeners(settings))
     found.extend(_identity(settings))
     found.extend(_sizes(settings))
+    found.extend(_loops(settings))
     for name, service in settings.services.items():
         found.extend(_endpoints(service, f"services.{name}"))
     found.extend(conflicts(settings.services))
@@ -101,6 +102,14 @@ def _identity(settings: Settings) -> list[tuple[str, str]]:
     if via and _VIA.fullmatch(via) is None:
         found.append(("headers.via", f"found {via[:60]!r}, expected a token such as pilotfish (RFC 9110 section 7.6.3), or nothing"))
     return found
+
+
+def _loops(settings: Settings) -> list[tuple[str, str]]:
+    dials_anything = settings.egress.unmatched == "pass" or settings.listen.transparent is not None
+    if dials_anything and not settings.headers.via:
+        why = "egress.unmatched is pass" if settings.egress.unmatched == "pass" else "listen.transparent is set"
+        return [("headers.via", f"found nothing, expected a name while {why}: a request in a circle is recognised by it")]
+    return []
 
 
 def _sizes(settings: Settings) -> list[tuple[str, str]]:

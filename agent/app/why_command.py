@@ -6,20 +6,24 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
+
+from agent.app.admin_client import Admin, AdminError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url")
     parser.add_argument("--proxy", default="http://127.0.0.1:15001", help="the agent's egress listener")
-    parser.add_argument("--admin", default="http://127.0.0.1:15020")
+    parser.add_argument("--admin", default="127.0.0.1:15020", help="the agent's admin address: host:port or unix:/path")
     parser.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
     try:
         found = ask(args.url, args.proxy, args.admin)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException, AdminError) as error:
         print(f"pilotfish why: {error}", file=sys.stderr)
         return 1
     print(json.dumps(found, indent=2) if args.json else as_text(found))
@@ -29,11 +33,12 @@ def run(args: argparse.Namespace) -> int:
 def ask(url: str, proxy: str, admin: str) -> dict[str, Any]:
     """The explanation of a new request: from its answer where the agent allows it, else from the admin API by its id.
 
-    Raises OSError or ValueError.
+    Raises OSError, ValueError or AdminError.
     """
     number = uuid.uuid4().hex
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": proxy}), _NoRedirects)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
     request = urllib.request.Request(url, headers={"X-Request-Id": number, "X-Pilotfish-Why": "1"})
+    request.set_proxy(urlsplit(proxy if "://" in proxy else f"http://{proxy}").netloc, "http")  # whatever $no_proxy says
     try:
         with opener.open(request, timeout=60) as answer:
             body = answer.read()
@@ -42,9 +47,7 @@ def ask(url: str, proxy: str, admin: str) -> dict[str, Any]:
         error.read()
         told = None
     if not told:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{admin}/why?id={number}", timeout=5) as answer:
-            body = answer.read()
+        return dict(Admin(admin).get(f"/why?id={number}"))
     found = json.loads(body)
     if not isinstance(found, dict):
         raise ValueError("the answer is no explanation")

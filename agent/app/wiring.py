@@ -28,6 +28,7 @@ from agent.proxy.plugins import PluginHost
 from agent.proxy.pool import Pool
 from agent.runtime.garbage import Collector
 from agent.runtime.log import Logger
+from agent.runtime.sockets import own_places
 from agent.runtime.wheel import TimerWheel
 
 TICK_S = 0.1
@@ -106,7 +107,7 @@ class Agent:
         own: set[tuple[str, int]] = set()
         for listener in self.listeners:
             await listener.open(self.loop)
-            own.add((listener.host, listener.port))
+            own.update(own_places(listener.host, listener.port))
             self.addresses.setdefault(KIND_NAMES[listener.gate.kind], []).append(listener.address())
         for gate in self.gates:
             gate.own_addresses = frozenset(own)

@@ -3,6 +3,7 @@
 from agent.core.http import fields as f
 from agent.core.http.fields import Field
 from agent.core.http.forwarding import request_prefix
+from agent.core.http.trace import has_trace
 from agent.core.routing.deadline import deadline_lines
 from agent.proxy.datapath import RoutePolicy
 from agent.proxy.exchange import Exchange
@@ -39,7 +40,7 @@ def upstream_wire(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
         if not exchange.request_id:
             exchange.request_id = path.request_id()
         tail = b"X-Request-Id: " + exchange.request_id + b"\r\n"
-    if policy_headers.trace_sample > 0.0 and not flags & f.TRACEPARENT:
+    if policy_headers.trace_sample > 0.0 and not has_trace(head):
         if path.random_u32() < policy_headers.trace_sample * 4294967296.0:
             tail += b"traceparent: " + path.trace_parent() + b"\r\n"
     if exchange.deadline > 0.0:

@@ -61,18 +61,18 @@ class Upstream:
     """A server on a port of the kernel's choice. `handler` answers each request with bytes, `Close`, `Reset`, None (say nothing),
     or an iterable of those and of callables that are called (to wait for something) between the pieces."""
 
-    def __init__(self, handler: Handler | bytes = b"", port: int = 0) -> None:
+    def __init__(self, handler: Handler | bytes = b"", port: int = 0, host: str = "127.0.0.1") -> None:
         self.handler: Handler = handler if callable(handler) else (lambda _: handler or response())
         self.requests: list[Received] = []
         self.raw: list[bytearray] = []
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.socket()
+        self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", port))
+        self._listener.bind((host, port))
         self._listener.listen(256)
         self.port: int = self._listener.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -86,7 +86,7 @@ def test_what_could_not_be_read_makes_no_false_contradictions() -> None:
     [
         ("agnet: {}", "agnet", "did you mean agent?"),
         ("agent: { id: x }\nagent: { id: y }", "agent", "twice"),
-        ("services: { web: { hosts: ['*'] } }", "services.web.endpoints", "is missing"),
+        ("services: { web: { hosts: ['*'] } }", "services.web.endpoints", "found none"),
         ("services: { web: { hosts: ['*'], endpoints: [] } }", "services.web.endpoints", "expected at least one"),
         ("services: [web]", "services", "found a list, expected a mapping"),
         ("agent: 7", "agent", "found '7', expected a mapping with id"),
@@ -133,6 +133,7 @@ def test_what_could_not_be_read_makes_no_false_contradictions() -> None:
             "application.rate_limits[0].key",
             "header:NAME",
         ),
+        ('headers: { via: "" }\negress: { unmatched: pass }', "headers.via", "circle"),
         ('headers: { via: "a\\r\\nEvil: 1" }', "headers.via", "expected a token"),
         ("plugins: [{ name: a, config: { x: !python/name:os.system } }]", "plugins[0].config.x", "tagged"),
         ("plugins: [{ name: a, config: &loop { x: *loop } }]", "plugins[0].config" + ".x" * 65, "levels deep"),

@@ -50,8 +50,8 @@ class HeaderPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     request_id: bool = True
     """Whether a request without ``X-Request-Id`` gets one on its way to the upstream."""
     trace_sample: Share = 0.0
-    """Share of requests without ``traceparent`` that get a new, sampled one (W3C Trace Context). One that is there is
-    always passed on."""
+    """Share of requests without ``traceparent`` that get a new, sampled one (W3C Trace Context). A good one is always passed on, with
+    its ``tracestate``; a malformed one counts as none and goes no further, nor does a ``tracestate`` without a good one."""
     server: Literal["pass", "off"] = "pass"
     """Whether an upstream's ``Server`` field reaches the client."""
 

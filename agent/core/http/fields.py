@@ -44,6 +44,7 @@ TRAILER: Final = 1 << 26
 CONTENT_RANGE: Final = 1 << 27
 CACHE_STATUS: Final = 1 << 28
 SERVER: Final = 1 << 29
+TRACESTATE: Final = 1 << 30
 
 FLAGS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -77,6 +78,7 @@ FLAGS: Final[dict[bytes, int]] = {
     b"x-forwarded-port": FORWARDED,
     b"via": VIA,
     b"traceparent": TRACEPARENT,
+    b"tracestate": TRACESTATE,
     b"x-request-id": REQUEST_ID,
     b"x-request-timeout-ms": DEADLINE,
     b"grpc-timeout": DEADLINE,

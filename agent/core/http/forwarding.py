@@ -7,6 +7,7 @@ from agent.core.http.config import HeaderPolicy
 from agent.core.http.edits import HeaderEdits
 from agent.core.http.fields import Field
 from agent.core.http.head import RequestHead, ResponseHead
+from agent.core.http.trace import has_trace
 
 FRAME_NONE: Final = 0
 """Nothing said about a body: there is none (1xx, 204, 304, or HEAD of a message without a length)."""
@@ -22,6 +23,7 @@ _CONDITIONALS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-s
 _FRAMING: Final = f.CONTENT_LENGTH | f.TRANSFER_ENCODING
 """Written anew from what the parser made of them: no Connection option, rule or plugin may take a body's framing away."""
 _REQUEST_DROPS: Final = f.HOST | f.CONNECTION | f.HOP | _FRAMING | f.VIA | f.FORWARDED | f.DEADLINE | f.WHY | f.TE | f.TRAILER
+_TRACE: Final = f.TRACEPARENT | f.TRACESTATE
 _RESPONSE_DROPS: Final = f.CONNECTION | f.HOP | _FRAMING | f.VIA | f.CACHE_STATUS | f.SERVER | f.TRAILER
 
 
@@ -51,8 +53,11 @@ def request_prefix(
     replaced = removed
     if extra:
         replaced = replaced | frozenset([field.name for field in extra])
+    drops = _REQUEST_DROPS
+    if head.flags & _TRACE and not has_trace(head):
+        drops |= _TRACE
     for field in fields:
-        if field.flags & _REQUEST_DROPS and not _kept_in_request(field, policy):
+        if field.flags & drops and not _kept_in_request(field, policy):
             continue
         name = field.name
         if name in named or name in replaced:

@@ -1,0 +1,60 @@
+"""A client of the admin API, for the commands that ask a running agent."""
+
+import http.client
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 5.0
+
+
+class AdminError(Exception):
+    """The agent did not answer, or not what was asked for."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self._path)
+
+
+class Admin:
+    """An agent's admin API at ``host:port``, ``http://host:port`` or ``unix:/path``. No proxy of the environment is used."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.address.startswith("unix:"):
+            return _UnixConnection(self.address[5:])
+        parts = urlsplit(self.address if "://" in self.address else f"http://{self.address}")
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path. Raises AdminError."""
+        try:
+            connection = self._connection()
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                body = answer.read()
+            finally:
+                connection.close()
+            value = json.loads(body)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise AdminError(f"{self.address}{path}: {error}") from error
+        if answer.status != 200:
+            raise AdminError(
+                f"{self.address}{path}: {answer.status} {value.get('error', answer.reason) if isinstance(value, dict) else ''}"
+            )
+        return value
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that the views of `pilotfish status` show."""
+        return {"status": self.get("/status"), "clusters": self.get("/clusters"), "cache": self.get("/cache")}
