@@ -1,9 +1,13 @@
 """``pilotfish demo``: an application of four instances, an agent in front of it, a trickle of requests, and a live view."""
 
 import argparse
+import ctypes
 import http.client
+import io
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +22,8 @@ from agent.app.admin_client import Admin, AdminError
 from agent.app.status import lines, table
 from agent.app.validate import parse_address
 
+PR_SET_PDEATHSIG = 1
+DEFAULTS = ("127.0.0.1:15001", "127.0.0.1:15020")
 INSTANCES = (("swift", 0.002, 0.0), ("steady", 0.004, 0.0), ("slow", 0.08, 0.0), ("flaky", 0.004, 0.15))
 """Name, mean delay in seconds, share of failures."""
 PATHS = ("/personas/ada", "/personas/bob", "/personas/eve", "/static/logo.svg", "/static/app.js", "/chat/now", "/feed/now")
@@ -26,8 +32,9 @@ PATHS = ("/personas/ada", "/personas/bob", "/personas/eve", "/static/logo.svg", 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--for", dest="seconds", type=_seconds, default=0.0, help="stop by itself after so long, such as 10s")
     parser.add_argument("--rate", type=float, default=20.0, help="requests a second")
-    parser.add_argument("--proxy", default="127.0.0.1:15001")
-    parser.add_argument("--admin", default="127.0.0.1:15020")
+    parser.add_argument("--svg", type=Path, help="at the end, write the view as a picture into this file")
+    parser.add_argument("--proxy", default=DEFAULTS[0])
+    parser.add_argument("--admin", default=DEFAULTS[1])
 
 
 def _seconds(text: str) -> float:
@@ -67,16 +74,19 @@ class Demo:
         """Instances, configuration, agent, trickle. Raises RuntimeError when the agent does not come up."""
         for name, delay_s, failing in INSTANCES:
             command = [sys.executable, "-m", "agent.app.demo_app", name, str(delay_s), str(failing)]
-            self.children[name] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            self.children[name] = _child(command, stdout=subprocess.PIPE)
         for name, child in self.children.items():
             assert child.stdout is not None
-            self.ports[name] = int(child.stdout.readline())
+            said = child.stdout.readline()
+            if not said.strip().isdigit():
+                raise RuntimeError(f"the instance {name!r} did not start")
+            self.ports[name] = int(said)
         config = folder / "demo.yaml"
         config.write_text(self.configuration(), encoding="utf-8")
-        log = open(folder / "agent.log", "w", encoding="utf-8")  # noqa: SIM115 (handed to the child)
         command = [sys.executable, "-m", "agent", "agent", "--config", str(config)]
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PILOTFISH_")}
-        self.children["agent"] = subprocess.Popen(command, stderr=log, text=True, start_new_session=True, env=clean)
+        with (folder / "agent.log").open("w", encoding="utf-8") as log:
+            self.children["agent"] = _child(command, stderr=log, env=clean)
         admin = Admin(self.admin)
         for _ in range(200):
             if self.children["agent"].poll() is not None:
@@ -95,6 +105,7 @@ class Demo:
         return (
             "agent: { id: demo, zone: a }\n"
             f'listen: {{ egress: "{self.proxy}", admin: "{self.admin}" }}\n'
+            "drain: { delay: 0s, timeout: 5s }\n"
             "services:\n"
             "  app:\n"
             '    hosts: ["*"]\n'
@@ -121,69 +132,120 @@ class Demo:
                 connection.close()
         connection.close()
 
+    def names(self) -> dict[str, str]:
+        """What the view calls each endpoint: the instance, and how to kill it."""
+        named = {}
+        for name, port in self.ports.items():
+            child = self.children[name]
+            named[f"127.0.0.1:{port}"] = f"{name} (pid {child.pid})" if child.poll() is None else f"{name} (gone)"
+        return named
+
+    def agent_runs(self) -> bool:
+        return self.children["agent"].poll() is None
+
     def introduction(self) -> str:
-        for wanted, taken in zip(self.wanted, (self.proxy, self.admin), strict=True):
-            if wanted != taken:
-                print(f"{wanted} is in use; listening on {taken} instead")
-        return "\n".join(
-            [
-                f"proxy  http://{self.proxy}    admin  http://{self.admin}",
-                "try, in another terminal:",
-                f"  curl -i http://{self.proxy}/personas/zoe            # a miss, and then a hit (see Cache-Status)",
-                f"  curl -i http://{self.proxy}/chat/hello              # never stored",
-                f"  curl -s http://{self.admin}/clusters                # endpoints, latency, breakers",
-                f"  curl -s http://{self.admin}/metrics                 # for Prometheus",
-                f"  pilotfish why http://{self.proxy}/personas/zoe --proxy http://{self.proxy} --admin http://{self.admin}",
-                f"  kill -9 {self.children['swift'].pid}                                # the instance 'swift'; nothing fails",
-            ]
-        )
+        found = [
+            f"{wanted} is in use; listening on {taken} instead"
+            for wanted, taken in zip(self.wanted, (self.proxy, self.admin), strict=True)
+            if wanted != taken and not wanted.endswith(":0")
+        ]
+        here = f"--proxy http://{self.proxy} --admin http://{self.admin}" if self.wanted != DEFAULTS else ""
+        found += [
+            f"proxy  http://{self.proxy}    admin  http://{self.admin}",
+            "try, in another terminal:",
+            f"  curl -i http://{self.proxy}/personas/zoe            # a miss, and then a hit (see Cache-Status)",
+            f"  curl -i http://{self.proxy}/chat/hello              # never stored",
+            f"  curl -s http://{self.admin}/clusters                # endpoints, latency, breakers",
+            f"  curl -s http://{self.admin}/metrics                 # for Prometheus",
+            f"  {command()} why http://{self.proxy}/personas/zoe {here}".rstrip(),
+            f"  kill -9 {self.children['swift'].pid}                # the instance 'swift': the view shows it, and nothing fails",
+        ]
+        return "\n".join(found)
 
     def stop(self) -> None:
         """End every process that was started, the agent first so that it can finish what it does."""
         self.stopping.set()
-        for name in ["agent", *self.ports]:
-            child = self.children.get(name)
-            if child is None or child.poll() is not None:
-                continue
-            child.send_signal(signal.SIGTERM)
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        for names in (["agent"], list(self.children)):
+            running = [self.children[name] for name in names if name in self.children and self.children[name].poll() is None]
+            for child in running:
+                child.terminate()
+            for child in running:
+                try:
+                    child.wait(10)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+
+
+def _child(command: list[str], **options: Any) -> "subprocess.Popen[str]":
+    """A process that the terminal's signals do not reach (the demo ends it), and that does not outlive the demo."""
+    return subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent, **options)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def command() -> str:
+    """How this program is called here: by its name where the shell finds it, by its path in a virtual environment that is not active."""
+    here = Path(sys.argv[0])
+    return "pilotfish" if shutil.which("pilotfish") or here.name != "pilotfish" else os.path.relpath(here)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Exit codes: 0 also when a signal ends it, which is how a demo ends; 1 where it cannot run."""
     demo = Demo(args.proxy, args.admin, args.rate)
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory(prefix="pilotfish-demo-") as folder:
-        try:
-            demo.start(Path(folder))
-            print(demo.introduction(), flush=True)
-            _watch(demo, ended, args.seconds)
-        except RuntimeError as error:
-            print(f"pilotfish demo: {error}", file=sys.stderr)
-            return 1
-        finally:
-            demo.stop()
-    print(f"stopped: {demo.sent} requests, {demo.failed} failed")
+    try:
+        with tempfile.TemporaryDirectory(prefix="pilotfish-demo-") as folder:
+            try:
+                demo.start(Path(folder))
+                print(demo.introduction(), flush=True)
+                _watch(demo, ended, args.seconds)
+                if args.svg is not None:
+                    args.svg.write_text(picture(demo), encoding="utf-8")
+            finally:
+                demo.stop()
+        print(f"stopped: {demo.sent} requests, {demo.failed} failed", flush=True)
+    except (RuntimeError, AdminError) as error:
+        print(f"pilotfish demo: {error}", file=sys.stderr)
+        return 1
+    except OSError:
+        # The terminal is gone. Everything has been ended.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (what is still buffered has nowhere to go)
+        return 1
     return 0
 
 
 def _watch(demo: Demo, ended: threading.Event, seconds: float) -> None:
+    """Show what happens until it is enough. RuntimeError when the agent ends."""
     admin = Admin(demo.admin)
     deadline = time.monotonic() + seconds if seconds else float("inf")
     if not sys.stdout.isatty():
         while time.monotonic() < deadline and not ended.wait(min(2.0, max(deadline - time.monotonic(), 0.0))):
-            print("\n".join(lines(admin.snapshot())), flush=True)
+            print("\n".join(lines(_snapshot(demo, admin), demo.names())), flush=True)
         return
     from rich.live import Live
 
-    view: Any
-    with Live(table(admin.snapshot()), refresh_per_second=4) as view:
+    with Live(table(_snapshot(demo, admin), demo.names()), refresh_per_second=4) as view:
         while time.monotonic() < deadline and not ended.wait(0.5):
-            try:
-                view.update(table(admin.snapshot()))
-            except AdminError:
-                continue
+            view.update(table(_snapshot(demo, admin), demo.names()))
+
+
+def _snapshot(demo: Demo, admin: Admin) -> dict[str, Any]:
+    if not demo.agent_runs():
+        raise RuntimeError("the agent has ended")
+    return admin.snapshot()
+
+
+def picture(demo: Demo) -> str:
+    """The view as it is now, as SVG. It names no font that would have to be fetched."""
+    from rich.console import Console
+
+    console = Console(record=True, width=104, file=io.StringIO(), force_terminal=True)
+    console.print(table(Admin(demo.admin).snapshot(), demo.names()))
+    drawn = console.export_svg(title="pilotfish demo", unique_id="pilotfish")
+    return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)

@@ -43,8 +43,8 @@ def hit_ratio(outcomes: dict[str, int]) -> float:
     return hits / asked if asked else 0.0
 
 
-def lines(snapshot: dict[str, Any]) -> list[str]:
-    """The snapshot as plain lines."""
+def lines(snapshot: dict[str, Any], names: dict[str, str] | None = None) -> list[str]:
+    """The snapshot as plain lines. names: what to call endpoints beside their address."""
     status, cache = snapshot["status"], snapshot["cache"]
     state = "draining" if status["draining"] else "ready"
     found = [
@@ -65,7 +65,7 @@ def lines(snapshot: dict[str, Any]) -> list[str]:
     for cluster in snapshot["clusters"]:
         for row in cluster["endpoints"]:
             found.append(
-                f"    {cluster['name']} {row['address']}: {condition(row)}, {row['ewma_ms']:.1f} ms, "
+                f"    {(names or {}).get(row['address'], cluster['name'])} {row['address']}: {condition(row)}, {row['ewma_ms']:.1f} ms, "
                 f"{row['requests']} tries, {row['failures']} failed, breaker {row['breaker']}"
             )
     return found
@@ -85,8 +85,8 @@ def condition(row: dict[str, Any]) -> str:
     return "usable" if row["usable"] else "waiting"
 
 
-def table(snapshot: dict[str, Any]) -> Any:
-    """The snapshot as a rich table."""
+def table(snapshot: dict[str, Any], names: dict[str, str] | None = None) -> Any:
+    """The snapshot as a rich table. names: what to call endpoints beside their address."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -108,12 +108,13 @@ def table(snapshot: dict[str, Any]) -> Any:
             str(row["classes"].get("5xx", 0)),
         )
     endpoints = Table()
-    for name in ("endpoint", "condition", "breaker", "EWMA ms", "in flight", "tries", "failed"):
-        endpoints.add_column(name, justify="left" if name in ("endpoint", "condition", "breaker") else "right")
+    for name in (*(["instance"] if names else []), "endpoint", "condition", "breaker", "EWMA ms", "in flight", "tries", "failed"):
+        endpoints.add_column(name, justify="left" if name in ("instance", "endpoint", "condition", "breaker") else "right")
     for cluster in snapshot["clusters"]:
         for row in cluster["endpoints"]:
             colour = "green" if row["usable"] else "red"
             endpoints.add_row(
+                *([names.get(row["address"], "")] if names else []),
                 row["address"],
                 Text(condition(row), style=colour),
                 row["breaker"],
