@@ -266,16 +266,16 @@ class Agent:
         self.draining = True
         config = self.settings.drain
         self.log.info("draining", delay_s=config.delay, timeout_s=config.timeout, in_flight=self.path.in_flight)
+        self.path.draining = True  # from here on every response says that it is its connection's last
         await asyncio.sleep(config.delay)
-        for listener in self.listeners:
-            listener.close()
-        # Connections that the kernel had finished before the listener closed still reach us in the next turns of the loop.
-        await asyncio.sleep(0.05)
-        self.path.draining = True
-        deadline = self.loop.time() + config.timeout
+        await asyncio.gather(*(listener.close() for listener in self.listeners))
+        now = self.loop.time()
+        deadline = now + config.timeout
+        idle_until = now + min(config.idle, config.timeout)
         while self.path.connections and self.loop.time() < deadline:
-            for connection in list(self.path.connections):
-                connection.begin_drain()
+            if self.loop.time() >= idle_until:
+                for connection in list(self.path.connections):
+                    connection.begin_drain()
             await asyncio.sleep(0.02)
         for connection in list(self.path.connections):
             connection.transport.abort()

@@ -15,6 +15,7 @@ from agent.core.http.errors import BadMessage
 from agent.core.http.fields import Field
 from agent.core.http.forwarding import FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, forward_response_head, request_prefix
 from agent.core.http.head import CHUNKED, LENGTH, NO_BODY, RequestHead, ResponseHead, parse_request_head, parse_response_head
+from agent.core.http.trace import has_trace
 from agent.core.routing import endpoint as outcome
 from agent.proxy.upstream import CLOSED, TUNNEL, ConnectionHome, Try, UpstreamConnection
 from tests.fuzz.llhttp import METHODS, Requests, Responses
@@ -41,6 +42,8 @@ def end_to_end(head: RequestHead | ResponseHead) -> list[tuple[bytes, bytes]]:
     """The fields that a proxy passes on unchanged."""
     special = f.CONNECTION | f.HOP | f.HOST | f.CONTENT_LENGTH | f.TRANSFER_ENCODING | f.VIA | f.FORWARDED | f.TRAILER
     special |= f.DEADLINE | f.WHY | f.DATE | f.CACHE_STATUS
+    if isinstance(head, RequestHead) and not has_trace(head):
+        special |= f.TRACEPARENT | f.TRACESTATE
     options = head.connection_options()
     return [(field.name, field.value) for field in head.fields if not field.flags & special and field.name not in options]
 

@@ -63,6 +63,9 @@ class Drain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between ``/readyz`` turning 503 and the listeners closing, for load balancers to notice."""
     timeout: Duration = 30.0
     """How long requests in flight may go on after the listeners closed."""
+    idle: Duration = 1.0
+    """How long a connection without a request may still bring one after the listeners closed: a client that sends just when its
+    connection is closed cannot know whether its request was taken."""
 
 
 class WhyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
