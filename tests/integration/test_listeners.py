@@ -1,6 +1,5 @@
 """Where an agent listens and dials: ingress, Unix sockets, IPv6, several addresses, and addresses that it cannot have."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -21,6 +20,11 @@ def place(address: str) -> tuple[str, int] | str:
         return address[5:]
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def answers(path: str) -> bool:
+    with RawClient(path) as client:
+        return client.get("/healthz", "localhost").status == 200
 
 
 def test_ingress_brings_limits_cache_and_metrics_to_the_local_application() -> None:
@@ -109,9 +113,7 @@ def test_admin_on_a_unix_socket(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump({"listen": {"egress": "127.0.0.1:0", "admin": f"unix:{path}"}, "services": {}}))
     process = subprocess.Popen([sys.executable, "-m", "agent", "agent", "--config", str(config)], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: os.path.exists(path), "the socket is there")
-        with RawClient(path) as client:
-            assert client.get("/healthz", "localhost").status == 200
+        wait_until(lambda: answers(path), "the admin API answers")
         for words in (("status", "--admin", f"unix:{path}", "--json"), ("why", "http://web/", "--admin", f"unix:{path}", "--proxy", "x:1")):
             done = subprocess.run([sys.executable, "-m", "agent", *words], cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == (0 if words[0] == "status" else 1), done.stderr
