@@ -51,17 +51,13 @@ def lines(snapshot: dict[str, Any], names: dict[str, str] | None = None) -> list
         f"agent {status['id']}: {state}, up {status['uptime_s']:.0f} s, cache {cache['entries']} entries {cache['used_bytes']:,} B, "
         f"configuration {status['reload']['generation']} ({status['reload']['result']})"
     ]
-    found.extend(f"  configuration: {problem}" for problem in status["reload"]["problems"])
     for name, row in status["services"].items():
         parts = " ".join(f"{key}={value}" for key, value in row["outcomes"].items())
         found.append(
             f"  {name}: {row['requests']} requests ({parts}), hit ratio {hit_ratio(row['outcomes']):.1%}, "
             f"p50 {_at_most(row, 'p50')} ms, p99 {_at_most(row, 'p99')} ms, retries {row['retries']}"
         )
-    for name, row in status.get("plugins", {}).items():
-        if row["faults"]:
-            state = "" if row["enabled"] else "SWITCHED OFF, "
-            found.append(f"  plugin {name}: {state}{row['faults']} faults, the last: {row['last_fault']}")
+    found.extend(_troubles(status))
     for cluster in snapshot["clusters"]:
         for row in cluster["endpoints"]:
             found.append(
@@ -74,6 +70,17 @@ def lines(snapshot: dict[str, Any], names: dict[str, str] | None = None) -> list
 def _at_most(row: dict[str, Any], quantile: str) -> str:
     value = row.get(f"{quantile}_ms_at_most", 0.0)
     return "> 30000" if value is None else f"<= {value:g}"
+
+
+def _troubles(status: dict[str, Any]) -> list[str]:
+    """What a person has to look at: draining, a configuration that was not taken, plugins that failed."""
+    found = ["  draining: no new connections soon"] if status["draining"] else []
+    found.extend(f"  configuration {status['reload']['result']}: {problem}" for problem in status["reload"]["problems"])
+    for name, row in status.get("plugins", {}).items():
+        if row["faults"]:
+            state = "" if row["enabled"] else "SWITCHED OFF, "
+            found.append(f"  plugin {name}: {state}{row['faults']} faults, the last: {row['last_fault']}")
+    return found
 
 
 def condition(row: dict[str, Any]) -> str:
@@ -124,4 +131,4 @@ def table(snapshot: dict[str, Any], names: dict[str, str] | None = None) -> Any:
                 str(row["failures"]),
             )
     foot = f"cache: {cache['entries']} entries, {cache['used_bytes']:,} of {cache['size_bytes']:,} bytes ({cache['policy']})"
-    return Group(services, endpoints, Text(foot))
+    return Group(services, endpoints, Text(foot), *(Text(line.strip(), style="red") for line in _troubles(status)))

@@ -1,18 +1,23 @@
 """The command, used as a person uses it."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import termios
+import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.harness.agent import AgentProcess
+from tests.harness.client import RawClient
 from tests.harness.upstream import Upstream, response
 from tests.harness.wait import wait_until
 
@@ -73,6 +78,87 @@ def test_status_of_a_running_agent() -> None:
             once = pilotfish("status", "--admin", admin, "--once")
             assert once.returncode == 0
             assert upstream.address in once.stdout
+
+
+class Screen:
+    """A program on a terminal of its own, and what it has written there."""
+
+    def __init__(self, *words: str) -> None:
+        self._end, inner = pty.openpty()
+        termios.tcsetwinsize(inner, (60, 200))
+        environ = {**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "60"}
+        command = [sys.executable, "-m", "agent", *words]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=inner, stdout=inner, stderr=inner, env=environ, start_new_session=True)
+        os.close(inner)
+        self.text = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # EIO: the program has ended
+            while data := os.read(self._end, 65_536):
+                self.text += data.decode("utf-8", "replace")
+
+    def shows(self, *words: str) -> None:
+        wait_until(lambda: all(word in self.text for word in words), f"{words} on the screen")
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
+
+def test_the_live_view_follows_the_agent_and_ends_with_ctrl_c_or_with_it() -> None:
+    with Upstream(response("hello")) as upstream:
+        services = {"web": {"hosts": ["*"], "endpoints": [upstream.address]}}
+        with AgentProcess({"services": services}) as agent, RawClient(agent.egress) as client:
+            admin = f"{agent.admin[0]}:{agent.admin[1]}"
+            with Screen("status", "--admin", admin) as screen:
+                screen.shows("pilotfish agent test-1", upstream.address, "usable", "hit ratio")
+                for number in range(1234):
+                    client.get(f"/{number}")
+                screen.shows("1234")
+                agent.path.write_text("services: { web: { hosts: ['*'], endpoints: ['nowhere'], cahce: {} } }\n")
+                screen.shows("configuration invalid: services.web.cahce")
+                os.killpg(screen.process.pid, signal.SIGINT)
+                assert screen.process.wait(20) == 130
+                assert "Traceback" not in screen.text
+            with Screen("status", "--admin", admin) as screen:
+                screen.shows("usable")
+                agent.kill()
+                assert screen.process.wait(20) == 1
+                screen.shows("pilotfish status: ")
+                assert "Traceback" not in screen.text
+
+
+def test_the_same_command_by_module_and_by_name() -> None:
+    command = Path(sys.executable).with_name("pilotfish")
+    if not command.exists():
+        pytest.skip("the package is not installed")
+    by_name = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert by_name.stdout == pilotfish("--help").stdout
+
+
+def test_why_asks_through_the_agent_whatever_no_proxy_says() -> None:
+    with Upstream(response("hello")) as upstream:
+        services = {"web": {"hosts": ["*"], "endpoints": [upstream.address]}}
+        with AgentProcess({"services": services}) as agent:
+            words = [
+                "why",
+                f"http://{upstream.address}/a",
+                "--proxy",
+                f"127.0.0.1:{agent.egress[1]}",
+                "--admin",
+                f"127.0.0.1:{agent.admin[1]}",
+            ]
+            environ = {**os.environ, "no_proxy": "*", "http_proxy": "http://127.0.0.1:1"}
+            command = [sys.executable, "-m", "agent", *words]
+            done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert f"GET http://{upstream.address}/a -> 200" in done.stdout
 
 
 def test_the_demo_runs_for_a_time_and_stops_by_itself() -> None:
