@@ -20,9 +20,8 @@ BREAKER_OPEN: Final = 2
 CONCURRENCY_LIMIT: Final = 3
 
 SPILL_FACTOR: Final = 3.0
-"""A local endpoint this many times as costly as a remote one lets the remote one have the request."""
-SPILL_LEAST_S: Final = 0.005
-"""Below this cost a local endpoint is not even compared: leaving the zone takes about as long."""
+"""A local endpoint this many times as costly as a remote one lets the remote one have the request; where it costs less than
+`ewma_initial` it is not even compared, since leaving the zone is not worth a few milliseconds."""
 PICKS_MAX: Final = 4
 
 
@@ -144,7 +143,7 @@ class Cluster(Roster):
             self._chose = local
             near = local.choose(now, hash_key)
             cost = near.cost(now)
-            if cost > SPILL_LEAST_S:
+            if cost > near.initial_s:
                 far = self._far[(self._random.u32() * len(self._far)) >> 32]
                 if cost > SPILL_FACTOR * far.standing_cost():
                     return local.cheaper(far, far.standing_cost(), near, cost)

@@ -28,7 +28,8 @@ class Balance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Latency that an endpoint counts with while its first request is under way. An idle one that has not answered yet costs
     nothing, so that it is tried."""
     zone_preference: bool = True
-    """Keep to the agent's own zone while its endpoints can carry the load, spill over in proportion when they cannot."""
+    """Keep to the agent's own zone while its endpoints can carry the load, spill over in proportion when they cannot:
+    when fewer than 1/1.4 of them are usable, or when one costs more than `ewma_initial` and three times what a remote one does."""
     slow_start: Duration = 0.0
     """How long a new or recovered endpoint takes to reach its full weight, from a tenth of it on. 0 gives it all at once. Has no
     effect on the hashing policies."""
