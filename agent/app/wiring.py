@@ -87,6 +87,7 @@ class Agent:
         self.application: Cluster | None = None
         self.reload: dict[str, Any] = {"generation": 1, "result": "ok", "at": self.started_at, "problems": []}
         self.reload["counts"] = dict.fromkeys(("ok", "unchanged", "refused", "invalid", "failed"), 0)
+        self._ingress = RouteTable({})
         self._background: dict[str, list[asyncio.Task[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -163,10 +164,11 @@ class Agent:
         for name in list(path.counters):
             if name not in clusters and name != "passthrough":
                 del path.counters[name]  # the series of a service that is gone go with it
-        table = RouteTable(services)
+        table = RouteTable(services, path.table)
         path.install(table, clusters)
         application = {"application": _catch_all(settings.application)} if settings.application is not None else {}
-        ingress = RouteTable(application)
+        ingress = RouteTable(application, self._ingress)
+        self._ingress = ingress
         for gate in self.gates:
             gate.table = ingress if gate.kind == INGRESS else table
         self.settings = settings

@@ -35,6 +35,8 @@ NAMES: Final = (
 
 FAILURE_FACTOR: Final = 5.0
 """A failure counts as taking this many times the endpoint's present latency…"""
+FAILURE_MOST_S: Final = 10.0
+"""…at most this long, unless it really took longer…"""
 FAILURE_LEAST_S: Final = 0.5
 """…and at least this long: an endpoint that fails fast must not look fast (linkerd2 issue 7282 met this loop)."""
 
@@ -161,7 +163,7 @@ class Endpoint:
         self._failed(now, latency_s, outcome, retry_after_s)
 
     def _failed(self, now: float, latency_s: float, outcome: int, retry_after_s: float) -> None:
-        self._observe(now, max(latency_s, FAILURE_FACTOR * self.ewma_s, FAILURE_LEAST_S))
+        self._observe(now, max(latency_s, min(FAILURE_FACTOR * self.ewma_s, FAILURE_MOST_S), FAILURE_LEAST_S))
         self.setbacks += 1
         self.setback_at = now
         if retry_after_s > 0.0:

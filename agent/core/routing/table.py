@@ -43,7 +43,7 @@ class Splitter:
 class RouteTarget:
     """One route of a service, with everything about it made ready."""
 
-    def __init__(self, name: str, route_name: str, service: Service, route: Route | None) -> None:
+    def __init__(self, name: str, route_name: str, service: Service, route: Route | None, limits: list[Limiter]) -> None:
         self.service = name
         self.route = route_name
         self.key_space = ""
@@ -55,7 +55,8 @@ class RouteTarget:
         self.hedge: Hedge = service.hedge
         fault = (route.fault if route else None) or service.fault
         self.fault = FaultRule(fault) if fault is not None else None
-        self.limits = [Limiter(limit) for limit in service.rate_limits]
+        self.limits = list(limits)
+        """The service's, whose buckets all of its routes share, and then the route's own."""
         self.request_edits = _edits(service.request_headers)
         self.response_edits = _edits(service.response_headers)
         self.rewrite: Rewriter | None = None
@@ -101,11 +102,13 @@ class ServiceRoutes:
 
     def __init__(self, name: str, service: Service) -> None:
         self.name = name
-        self.default = RouteTarget(name, name, service, None)
+        self.service = service
+        limits = [Limiter(limit) for limit in service.rate_limits]
+        self.default = RouteTarget(name, name, service, None, limits)
         self.routes_only = bool(service.routes) and not service.endpoints
         self.routes: list[tuple[Matcher, RouteTarget]] = []
         for index, route in enumerate(service.routes):
-            target = RouteTarget(name, route.name or f"{name}#{index}", service, route)
+            target = RouteTarget(name, route.name or f"{name}#{index}", service, route, limits)
             if route.match.headers:
                 target.key_space = f"#{index}"
             self.routes.append((Matcher(route.match), target))
@@ -123,15 +126,20 @@ class ServiceRoutes:
 
 
 class RouteTable:
-    """All services of a listener, compiled once for a configuration."""
+    """All services of a listener, compiled once for a configuration.
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
+    before: the table that this one stands in for, whose services are taken over where nothing about them changed, so that a
+    reload does not fill their rate limits' buckets.
+    """
+
+    def __init__(self, services: Mapping[str, Service], before: "RouteTable | None" = None) -> None:
         self.services: dict[str, ServiceRoutes] = {}
         self._exact: dict[str, ServiceRoutes] = {}
         self._suffix: dict[str, ServiceRoutes] = {}
         self._any: ServiceRoutes | None = None
         for name, service in services.items():
-            routes = ServiceRoutes(name, service)
+            known = before.services.get(name) if before is not None else None
+            routes = known if known is not None and known.service == service else ServiceRoutes(name, service)
             self.services[name] = routes
             for pattern in service.hosts:
                 self._claim(pattern.lower(), routes)
