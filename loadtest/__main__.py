@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from loadtest import page, plot, profile, proxies, scenarios, soak, tables
+from loadtest import micro, page, plot, profile, proxies, scenarios, soak, tables
 from loadtest.compare import Results, compare
 
 
@@ -34,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     inside.add_argument("--out", type=Path, help="also write it into this folder")
     _build(inside)
     inside.set_defaults(run=lambda given: profile.main(given.scenario, given.seconds, not given.interpreted, given.agent_python, given.out))
+    small = commands.add_parser("micro", help="µs a balancing decision at 2, 10 and 1,000 endpoints, for each policy and build")
+    small.set_defaults(run=lambda given: micro.main())
     return parser
 
 

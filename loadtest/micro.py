@@ -14,7 +14,7 @@ from agent.core.routing import cluster as measured
 from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import Balance, Service
 from agent.core.routing.endpoint import OK, EndpointSpec, hash_of
-from loadtest.builds import build
+from loadtest.builds import ROOT, build
 
 POLICIES = ("p2c_ewma", "least_request", "round_robin", "random", "ring_hash", "maglev")
 COUNTS = (2, 10, 1000)
@@ -64,7 +64,7 @@ def table() -> str:
         except RuntimeError as error:
             print(f"no compiled build: {error}", file=sys.stderr)
             continue
-        script = f"import sys; sys.path[:0] = [{str(folder)!r}]; sys.path.append({sys.path[0]!r})\nfrom loadtest import micro; micro.main()"
+        script = f"import sys; sys.path.append({str(ROOT)!r}); from loadtest import micro; micro.inside()"
         run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
         answer = json.loads(run.stdout)
         assert answer["file"].startswith(str(folder)), answer["file"]
@@ -76,6 +76,12 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure the build that is first on the path; JSON for `table`."""
+def main() -> int:
+    """``python -m loadtest micro``."""
+    print(table())
+    return 0
+
+
+def inside() -> None:
+    """Measure the build in whose folder this runs; JSON for `table`."""
     print(json.dumps({"file": str(measured.__file__), "rows": rows()}))

@@ -23,18 +23,22 @@ _EIGHT: Final = Struct("<8Q")
 
 
 class Random:
-    """xorshift64: small, fast, and the same for the same seed."""
+    """xorshift32 plus a Weyl sequence, as in Marsaglia's xorwow: period nearly 2⁶⁴, the same for the same seed. Nothing in it
+    passes 45 bits, so that compiled code never makes an integer object of it."""
 
     def __init__(self, seed: int) -> None:
-        self._x = (seed & 0xFFFFFFFFFFFFFFFF) or 0x9E3779B97F4A7C15
+        self._x = (seed & 0xFFFFFFFF) or 0x9E3779B9
+        self._weyl = (seed >> 32) & 0xFFFFFFFF
 
     def u32(self) -> int:
+        """32 random bits."""
         x = self._x
-        x ^= (x << 13) & 0xFFFFFFFFFFFFFFFF
-        x ^= x >> 7
-        x ^= (x << 17) & 0xFFFFFFFFFFFFFFFF
+        x ^= (x << 13) & 0xFFFFFFFF
+        x ^= x >> 17
+        x ^= (x << 5) & 0xFFFFFFFF
         self._x = x
-        return x >> 32
+        self._weyl = (self._weyl + 362_437) & 0xFFFFFFFF
+        return (x + self._weyl) & 0xFFFFFFFF
 
 
 class Chooser:

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -175,3 +176,19 @@ def test_a_choice_does_not_walk_over_a_thousand_endpoints() -> None:
         endpoint.finish(now, 0.001, outcome.OVERLOADED, generator.uniform(1, 100))  # the worst: each asks for a look
         looks.add(cluster._look_after)
     assert len(looks) <= 1 + 1.0 / 0.02
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_random_numbers_are_even_and_do_not_follow_one_another(seed: int) -> None:
+    """Chi-square over 16 cells of the upper bits, the lower bits, and pairs; 15 and 255 degrees of freedom."""
+    generator = Random(seed)
+    numbers = [generator.u32() for _ in range(4096)]
+    assert all(0 <= number < 2**32 for number in numbers)
+    for values, cells, bound in (
+        ([number >> 28 for number in numbers], 16, 70),
+        ([number & 15 for number in numbers], 16, 70),
+        ([(a >> 28) * 16 + (b >> 28) for a, b in pairwise(numbers)], 256, 420),
+    ):
+        expected = len(values) / cells
+        counts = Counter(values)
+        assert sum((counts[cell] - expected) ** 2 / expected for cell in range(cells)) < bound
