@@ -44,6 +44,7 @@ def invalidations(nodes: int, loss: float, seed: int, count: int, every_s: float
 def state(nodes: int, loss: float, seed: int, changes_s: float, seconds: float) -> dict[str, float]:
     """Every node publishes; then changes at random come at a rate, then it is quiet."""
     net = Net(nodes, seed, loss)
+    net.push_pull_every(30.0)
     for host in net.hosts.values():
         host.give(Publish((("load", net.random.randbytes(60)), ("health", b"ok"))))
     began = net.now

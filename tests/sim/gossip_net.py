@@ -110,6 +110,7 @@ class Net:
         self.packets = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
+        self._behind = ""
         self._wakes: dict[str, float] = {}
         self.hosts: dict[str, Host] = {}
         names = [f"web-{number}" for number in range(count)]
@@ -167,6 +168,17 @@ class Net:
         if host is not None and not self.cut(source, to):
             self.at(self.now + delay, arrive)
 
+    def push_pull_every(self, seconds: float) -> None:
+        """As membership does: each member with a random one, that often."""
+
+        def exchange(host: Host) -> None:
+            if host.up and host.core.live:
+                self.push_pull(host.name, self.random.choice(host.core.live))
+            self.at(self.now + seconds, lambda: exchange(host))
+
+        for host in self.hosts.values():
+            self.at(self.now + seconds * self.random.random(), lambda host=host: exchange(host))  # type: ignore[misc]
+
     def push_pull(self, a: str, b: str, join: bool = False) -> None:
         """As membership does it: both sides hand over, both take."""
         one, two = self.hosts[a], self.hosts[b]
@@ -197,9 +209,14 @@ class Net:
         return [host for host in self.hosts.values() if host.up]
 
     def agrees(self) -> bool:
-        """Whether everyone has everyone's state as its owner has it."""
-        truth = {(host.name, key): value for host in self.live() for key, value in host.core.nodes.own.live()}
-        return all(host.state == {where: value for where, value in truth.items() if where[0] != host.name} for host in self.live())
+        """Whether everyone has everyone's state as its owner has it. Looks first at whom it found behind the last time."""
+        truth = {host.name: host.core.nodes.own.floor for host in self.live()}
+        for host in sorted(self.live(), key=lambda host: host.name != self._behind):
+            held = host.core.nodes.by_name
+            if any(name not in held or held[name].floor != floor for name, floor in truth.items()):
+                self._behind = host.name
+                return False
+        return True
 
     def everyone_has(self, origin: str, generation: int, sequences: range) -> bool:
         return all((origin, generation, number) in host.applied for host in self.live() if host.name != origin for number in sequences)

@@ -149,7 +149,7 @@ class GossipCore:
             raise ValueError(f"more than {limits.keys_max} keys (those deleted within {limits.tombstone_grace:g} s count)")
         told: list[NodeDelta] = []
         for key, value in order.items:
-            if own.put(key, value, now):
+            if self.nodes.put(key, value, now):
                 item = Item(key, own.floor, value)
                 told.append(NodeDelta(self.name, own.generation, own.collected, own.floor - 1, own.floor, own.floor, (item,)))
         if order.urgent:
@@ -260,7 +260,7 @@ class GossipCore:
             self.invalidations.learn(position, now, message.sender)
         if message.digest and message.sender and message.sender != self.name:
             self._meet_self(message.digest, now)
-            self._stream(message.sender, self.nodes.lacking(message.digest, now, everything=True))
+            self._stream(message.sender, self.nodes.lacking(message.digest, now) + self.nodes.unknown_to(message.digest, now))
 
     def _send(self, to: list[str], message: Message) -> None:
         self._effects.append(SendPacket(tuple(to), encode(message)))

@@ -5,7 +5,8 @@ the peer sends what A lacks, and asks for what A has more of. A node that is gon
 forgotten after the whole of it, and what was forgotten is not taken back from those who have yet to forget it.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -41,6 +42,7 @@ class Nodes:
     """The table. The host's own node is in it like the others."""
 
     def __init__(self, name: str, generation: int, limits: Limits, now: float) -> None:
+        self.name = name
         self.limits = limits
         self.own = NodeState(name, generation, now)
         self.by_name: dict[str, NodeState] = {name: self.own}
@@ -49,6 +51,10 @@ class Nodes:
         self._live: set[str] = {name}
         self._forgotten: dict[str, tuple[int, float]] = {}
         self._cursor = ""
+        self._by_change: dict[str, NodeState] = {name: self.own}
+        """In the order in which they changed, the newest last."""
+        self._names = [name]
+        """Sorted, for the rotating slice."""
 
     # -- members
 
@@ -75,7 +81,7 @@ class Nodes:
                 forgotten.append(name)
                 self._forgotten[name] = (state.generation, now)
         for name in forgotten:
-            del self.by_name[name]
+            del self.by_name[name], self._by_change[name], self._names[bisect_left(self._names, name)]
         for name, (_, at) in list(self._forgotten.items()):
             if now - at > 2 * self.limits.node_grace or len(self._forgotten) > self.limits.nodes_max:
                 del self._forgotten[name]
@@ -83,43 +89,46 @@ class Nodes:
 
     # -- sending
 
-    def shareable(self, now: float) -> list[NodeState]:
-        """The nodes that are spoken of, newest first."""
-        half = self.limits.node_grace / 2
-        found = [state for state in self.by_name.values() if state.absent_since < 0.0 or now - state.absent_since < half]
-        found.sort(key=lambda state: (-state.changed_at, state.name))
-        return found
+    def _shareable(self, state: NodeState, now: float) -> bool:
+        return state.absent_since < 0.0 or now - state.absent_since < self.limits.node_grace / 2
+
+    def _newest_first(self, now: float) -> Iterator[NodeState]:
+        for state in reversed(self._by_change.values()):
+            if self._shareable(state, now):
+                yield state
+
+    def _touch(self, state: NodeState) -> None:
+        self._by_change[state.name] = self._by_change.pop(state.name)
 
     def digest(self, now: float, budget: int) -> tuple[Position, ...]:
         """The positions to open an exchange with: our own, what changed of late (newest first), then a slice of the others."""
-        positions = [self.own.position()]
-        budget -= position_bytes(self.own.name)
-        cold: list[NodeState] = []
-        for state in self.shareable(now):
-            size = position_bytes(state.name)
-            if state is self.own:
-                continue
-            if now - state.changed_at <= self.limits.hot and budget - size >= COLD_BYTES:
-                positions.append(state.position())
-                budget -= size
-            else:
-                cold.append(state)
-        cold.sort(key=lambda state: state.name)
-        start = next((index for index, state in enumerate(cold) if state.name > self._cursor), 0)
-        budget = min(budget, COLD_BYTES)
-        for state in cold[start:] + cold[:start]:
-            budget -= position_bytes(state.name)
-            if budget < 0:
+        named = {self.name: self.own.position()}
+        budget -= position_bytes(self.name)
+        for state in self._newest_first(now):
+            budget_after = budget - position_bytes(state.name)
+            if now - state.changed_at > self.limits.hot or budget_after < COLD_BYTES:
                 break
-            positions.append(state.position())
-            self._cursor = state.name
-        return tuple(positions)
+            if state is not self.own:
+                named[state.name] = state.position()
+                budget = budget_after
+        budget = min(budget, COLD_BYTES)
+        start = bisect_right(self._names, self._cursor)
+        for index in range(len(self._names)):
+            name = self._names[(start + index) % len(self._names)]
+            state = self.by_name[name]
+            if name not in named and self._shareable(state, now):
+                budget -= position_bytes(name)
+                if budget < 0:
+                    break
+                named[name] = state.position()
+                self._cursor = name
+        return tuple(named.values())
 
     def unnamed(self, theirs: Iterable[Position], now: float, budget: int) -> tuple[Position, ...]:
         """The positions of what changed of late and a digest does not name; newest first."""
         named = {position.node for position in theirs}
         positions: list[Position] = []
-        for state in self.shareable(now):
+        for state in self._newest_first(now):
             if now - state.changed_at > self.limits.hot:
                 break
             if state.name not in named:
@@ -131,19 +140,23 @@ class Nodes:
 
     def positions(self, now: float) -> tuple[Position, ...]:
         """All of them, for a stream."""
-        return tuple(state.position() for state in self.shareable(now))
+        return tuple(state.position() for state in self._newest_first(now))
 
-    def lacking(self, theirs: Iterable[Position], now: float, everything: bool = False) -> list[tuple[NodeState, Position | None]]:
-        """Of the nodes that a digest names (or of all), those of which we have more; newest first."""
-        known = {position.node: position for position in theirs}
+    def lacking(self, theirs: Iterable[Position], now: float) -> list[tuple[NodeState, Position | None]]:
+        """Of the nodes that a digest names, those of which we have more; newest first."""
         found: list[tuple[NodeState, Position | None]] = []
-        for state in self.shareable(now):
-            position = known.get(state.name)
-            if position is None and not everything:
-                continue
-            if position is None or (position.generation, position.floor) < (state.generation, state.floor):
-                found.append((state, position))
+        for position in theirs:
+            state = self.by_name.get(position.node)
+            if state is not None and self._shareable(state, now):
+                if (position.generation, position.floor) < (state.generation, state.floor):
+                    found.append((state, position))
+        found.sort(key=lambda pair: (-pair[0].changed_at, pair[0].name))
         return found
+
+    def unknown_to(self, theirs: Iterable[Position], now: float) -> list[tuple[NodeState, Position | None]]:
+        """The nodes that a digest of everything does not name; newest first."""
+        named = {position.node for position in theirs}
+        return [(state, None) for state in self._newest_first(now) if state.name not in named]
 
     def wanted(self, theirs: Iterable[Position]) -> tuple[Position, ...]:
         """Of the nodes that a digest names, where we are, wherever that is less."""
@@ -171,10 +184,22 @@ class Nodes:
         if state is None:
             if not self._may_add(delta.node, delta.generation):
                 return []
-            state = self.by_name[delta.node] = NodeState(delta.node, delta.generation, now)
+            state = self.by_name[delta.node] = self._by_change[delta.node] = NodeState(delta.node, delta.generation, now)
+            insort(self._names, delta.node)
             if delta.node not in self._live:
                 state.absent_since = now
-        return [(delta.node, key, value) for key, value in state.apply(delta, now)]
+        floor = state.floor
+        changes = [(delta.node, key, value) for key, value in state.apply(delta, now)]
+        if changes or state.floor != floor:
+            self._touch(state)
+        return changes
+
+    def put(self, key: str, value: bytes | None, now: float) -> bool:
+        """Set or delete a key of our own; False: it was so already."""
+        if not self.own.put(key, value, now):
+            return False
+        self._touch(self.own)
+        return True
 
     def meet_self(self, generation: int, floor: int, now: float) -> bool:
         """Others know more of us than we do: we restarted and our generation did not rise. Take one that does."""

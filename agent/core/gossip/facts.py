@@ -1,0 +1,113 @@
+"""What the values of gossiped state mean: health, load, breakers, endpoints, hot keys. Each fact is one key of its agent's state.
+
+A value is a msgpack array in the order of the fields below; fields that a newer agent appends are skipped, those that an older one lacks
+take their defaults. What does not fit its type or bounds is `UnreadableError`, and the host uses the fact not at all.
+"""
+
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from agent.core.gossip.messages import UnreadableError
+
+Short = Annotated[str, Meta(max_length=128)]
+Share = Annotated[float, Meta(ge=0.0)]
+Count = Annotated[int, Meta(ge=0)]
+
+HEALTH_LEVELS: Final = ("ok", "degraded", "unhealthy", "leaving")
+
+
+class Health(Struct, frozen=True, array_like=True):
+    """Key `health`. level: an index of HEALTH_LEVELS. Urgent."""
+
+    level: Annotated[int, Meta(ge=0, le=3)] = 0
+    reason: Annotated[str, Meta(max_length=256)] = ""
+
+
+class Latency(Struct, frozen=True, array_like=True):
+    """Of one service as this agent sees it; seconds."""
+
+    p50: Share = 0.0
+    p99: Share = 0.0
+
+
+class Load(Struct, frozen=True, array_like=True):
+    """Key `load`. cpu, memory: share of the limit, 1.0 is all of it. loop_lag: seconds. ai: tokens or items a second in processing, as the
+    application reports it. in_flight, queue: requests at the local application. Published through `damper.Damper`."""
+
+    cpu: Share = 0.0
+    memory: Share = 0.0
+    loop_lag: Share = 0.0
+    in_flight: Count = 0
+    queue: Count = 0
+    ai: Share = 0.0
+    latency: Annotated[dict[Short, Latency], Meta(max_length=32)] = {}
+
+
+BREAKER_CLOSED: Final = 0
+BREAKER_OPEN: Final = 1
+BREAKER_HALF_OPEN: Final = 2
+
+
+class EndpointState(Struct, frozen=True, array_like=True):
+    """What an agent has come to think of one endpoint."""
+
+    breaker: Annotated[int, Meta(ge=0, le=2)] = BREAKER_CLOSED
+    ejected: bool = False
+
+
+class Judgements(Struct, frozen=True, array_like=True):
+    """Key `judge:<service>`. By address; only those that are not closed and in. Urgent."""
+
+    endpoints: Annotated[dict[Short, EndpointState], Meta(max_length=64)] = {}
+
+
+class Announced(Struct, frozen=True, array_like=True):
+    """Key `endpoint:<service>:<port>`. An application that this agent stands beside. Urgent."""
+
+    service: Short
+    address: Short
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    zone: Short = ""
+    region: Short = ""
+    tags: Annotated[dict[Short, Short], Meta(max_length=16)] = {}
+    weight: Annotated[int, Meta(ge=0, le=1000)] = 1
+    healthy: bool = True
+
+
+class HotKeys(Struct, frozen=True, array_like=True):
+    """Key `hot`. A Bloom filter of the keys that are asked for most and held; see `bloom`."""
+
+    bits: Annotated[bytes, Meta(max_length=2048)]
+    hashes: Annotated[int, Meta(ge=1, le=16)]
+    keys: Count = 0
+
+
+Fact = Health | Load | Judgements | Announced | HotKeys
+T = TypeVar("T", Health, Load, Judgements, Announced, HotKeys)
+
+_KINDS: Final[dict[str, type[Fact]]] = {
+    "health": Health,
+    "load": Load,
+    "judge": Judgements,
+    "endpoint": Announced,
+    "hot": HotKeys,
+}
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(fact: Fact) -> bytes:
+    """The value of a fact."""
+    return _encoder.encode(fact)
+
+
+def decode(key: str, value: bytes) -> Fact | None:
+    """The fact that a key's value states; None: a kind that we do not know. UnreadableError names the key and what is wrong."""
+    kind = _KINDS.get(key.partition(":")[0])
+    if kind is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(value, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise UnreadableError(f"{key}: {error}") from None
