@@ -54,6 +54,15 @@ class CircuitBreaker:
         self.probes_out += 1
         return True
 
+    def caution(self, now: float) -> bool:
+        """Begin half-open on others' word. False: it is not closed, or calls of our own in the window speak for themselves."""
+        if not self.enabled or self.state != CLOSED or self.rates(now)[0] > 0:
+            return False
+        self.state = HALF_OPEN
+        self.probes_out = 0
+        self.probes_ok = 0
+        return True
+
     def could_allow(self, now: float) -> bool:
         """`allow` without taking a probe's place."""
         if self.state == CLOSED or not self.enabled:

@@ -111,6 +111,8 @@ class Endpoint:
         self.window_latency_s = 0.0
         self.ramp = 1.0
         """Share of its weight that slow start gives it now."""
+        self.resting = 1.0
+        """What it counts as outstanding when it is idle: 1, and more while it reports that others load it (`advice.RemoteLoads`)."""
         self.usable = True
         """As of the cluster's last look."""
         self._outlier = outlier
@@ -127,6 +129,7 @@ class Endpoint:
         self.ejections = old.ejections
         self.ejected_total = old.ejected_total
         self.busy_until = old.busy_until
+        self.resting = old.resting
         self.requests = old.requests
         self.failures = old.failures
         self.breaker.inherit(old.breaker)
@@ -201,6 +204,13 @@ class Endpoint:
             self.ewma_s = self.ewma_s * weight + latency_s * (1.0 - weight)
         self.ewma_at = now
 
+    def caution(self, now: float) -> bool:
+        """Others say that it fails: try it with probes first. False: what we have seen ourselves says enough."""
+        if not self.breaker.caution(now):
+            return False
+        self._board.dirty = True
+        return True
+
     def forget_latency(self) -> None:
         """It was out and may be used again: what it took before says nothing about now."""
         self.measured = False
@@ -220,11 +230,11 @@ class Endpoint:
         if idle_s > self.decay_s:
             ewma *= exp((self.decay_s - idle_s) / self.decay_s)
         # Weight counts by what is outstanding, not at rest: the weighted draw of the two candidates has seen to that already.
-        return (ewma + 0.0001) * (self.in_flight / (self.share * self.ramp) + 1.0)
+        return (ewma + 0.0001) * (self.in_flight / (self.share * self.ramp) + self.resting)
 
     def standing_cost(self) -> float:
         """`cost` without forgetting, and with the initial latency while nothing is known: for one that is seldom asked."""
-        return (self.ewma_s + 0.0001) * (self.in_flight / (self.share * self.ramp) + 1.0)
+        return (self.ewma_s + 0.0001) * (self.in_flight / (self.share * self.ramp) + self.resting)
 
     def load(self, now: float) -> float:
         """Requests outstanding for its weight. Recent failures in a row count as outstanding: failing fast must not look idle."""
