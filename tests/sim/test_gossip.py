@@ -1,4 +1,4 @@
-"""Gossip at scale, seeded: state converges, invalidations arrive in time, what is missed is repaired, what is lost is not served for ever."""
+"""Gossip at scale, seeded: state converges, invalidations arrive in time, misses are repaired, the lost is not served for ever."""
 
 import pytest
 
