@@ -11,6 +11,7 @@ COMMANDS = {
     "status": ("agent.app.status", "what a running agent does"),
     "why": ("agent.app.why_command", "why an URL is answered as it is"),
     "cache-sim": ("agent.app.cache_sim", "replay a key trace through the eviction policies"),
+    "simulate": ("agent.app.simulate_command", "protocols in simulated time: membership of many members in one process"),
     "plugin": ("agent.app.plugin_command", "make a plugin, or list those there are"),
     "config": ("agent.app.schema", "print the JSON schema or the reference"),
 }

@@ -7,6 +7,8 @@ from typing import Any
 from zlib import crc32
 
 MASK = (1 << 64) - 1
+STILL_MAX = 1_000_000
+"""So many calls without time passing are a loop, not a busy moment."""
 
 
 class Engine:
@@ -30,14 +32,23 @@ class Engine:
         self.at(self.now + seconds, call, *args)
 
     def run(self, until: float) -> None:
-        """Let time pass to `until`."""
+        """Let time pass to `until`. What is raised on the way carries a note of the seed and of the time."""
         calls = self._calls
-        while calls and calls[0][0] <= until:
-            when, _, call, args = heappop(calls)
-            if when > self.now:
-                self.now = when
-            self.events += 1
-            call(*args)
+        still = 0
+        try:
+            while calls and calls[0][0] <= until:
+                when, _, call, args = heappop(calls)
+                if when > self.now:
+                    self.now = when
+                    still = 0
+                else:
+                    still += 1
+                    assert still < STILL_MAX, "time stands still"
+                self.events += 1
+                call(*args)
+        except Exception as error:
+            error.add_note(f"simulated: seed {self.seed}, at {self.now:.6f} s, event {self.events}")
+            raise
         self.now = max(self.now, until)
 
     def mark(self, number: int) -> None:

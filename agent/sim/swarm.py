@@ -127,7 +127,7 @@ class Swarm:
             self._schedule(host)
 
     def make_core(self, index: int) -> Swim:
-        own = NodeState(name_of(index), address_of(index), 7946, 1, ALIVE, b"", (1, 5, 2, 0, 0, 0))
+        own = NodeState(name_of(index), address_of(index), 7946, 1, ALIVE)
         random = self.engine.random
         return Swim(self.config, own, random.random, self._clock(index))
 

@@ -1,0 +1,1 @@
+"""Cores in simulated time: the promises that hold whatever befalls."""

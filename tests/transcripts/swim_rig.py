@@ -68,7 +68,8 @@ class Rig:
             self.act(float(words[0]), words[1:])
 
     def begin(self, name: str, words: list[str]) -> None:
-        config = LAN
+        # Times that are easy to follow, whatever the preset says.
+        config = replace(LAN, probe_interval_s=0.4, probe_timeout_s=0.2)
         peers = []
         for word in words:
             if word == "plain":

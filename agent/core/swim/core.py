@@ -6,6 +6,7 @@ The host's duties: feed every input in the order in which it came; carry the eff
 
 from collections.abc import Callable, Iterable
 from math import inf
+from typing import Final
 
 from agent.core.swim.config import SwimConfig
 from agent.core.swim.desk import NACK, QUIET, REAP, RELAY, SUSPICION, Counters, Desk
@@ -48,6 +49,8 @@ from agent.core.swim.probe import Prober
 from agent.core.swim.pushpull import Exchange
 from agent.core.swim.rules import Rules
 from agent.core.swim.sizes import PACKED_BYTES, size_of
+
+ROUNDING_S: Final = 1e-6
 
 
 def no_state(_join: bool) -> bytes:
@@ -144,10 +147,15 @@ class Swim:
     def step(self, now: float, event: Input) -> tuple[Effect, ...]:
         desk = self._desk
         own_now = now - self._lost_s
-        if own_now > self._due + self._config.lag_min_s and self._config.lag_forgiven:
-            self._forgive(own_now - self._due)
+        # What is due may already be late by less than a lag: time never goes back behind the last step.
+        expected = max(self._due, desk.now)
+        if own_now > expected + self._config.lag_min_s and self._config.lag_forgiven:
+            self._forgive(own_now - expected)
             own_now = now - self._lost_s
-        assert own_now >= desk.now - 1e-9, "time went back"
+        assert own_now >= desk.now - ROUNDING_S, "time went back"
+        if own_now < self._due <= own_now + ROUNDING_S:
+            # Taking away what was added before rounds: a wake-up in time must not come a hair too early, again and again.
+            own_now = self._due
         desk.now = max(desk.now, own_now)
         if isinstance(event, PacketIn):
             self._on_packet(event.source, event.message)
@@ -223,7 +231,7 @@ class Swim:
         elif isinstance(message, Ack):
             known = self._prober.on_ack(message) or self._gossip.on_ack(message.seq)
         elif isinstance(message, Suspect):
-            self._rules.on_suspect(message)
+            self._rules.on_suspect(message, source)
         elif isinstance(message, Alive):
             self._rules.on_alive(message)
             self._gossip.watch_the_dead()

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from agent.core.swim.desk import QUIET, REAP, SUSPICION, Desk
 from agent.core.swim.members import Member, place_of
-from agent.core.swim.messages import ALIVE, DEAD, LEFT, SUSPECT, Alive, Dead, NodeState, Suspect
+from agent.core.swim.messages import ALIVE, DEAD, LEFT, SUSPECT, Alive, Dead, NodeState, Place, Suspect
 from agent.core.swim.suspicion import Suspicion
 
 INCARNATION_MAX: Final = 0xFFFFFFFF - 1
@@ -107,7 +107,8 @@ class Rules:
         self._outbid(alive.incarnation)
         self.announce()
 
-    def on_suspect(self, suspect: Suspect) -> None:
+    def on_suspect(self, suspect: Suspect, asker: Place | None = None) -> None:
+        """`asker`: who sent it, if a packet brought it."""
         desk = self._desk
         member = desk.members.by_name.get(suspect.node)
         if member is None:
@@ -126,6 +127,9 @@ class Rules:
                 desk.spread(suspect.node, suspect)
             return
         if node.state != ALIVE:
+            if node.state == DEAD and asker is not None:
+                # The news of its death is over for us, and passed by whoever came meanwhile: nobody would ever confirm.
+                desk.post(asker, Dead(node.incarnation, node.name, desk.name))
             return
         suspicion = Suspicion(desk.config, desk.now, desk.members.count, suspect.source)
         member.suspicion = suspicion

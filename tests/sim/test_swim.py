@@ -1,0 +1,89 @@
+"""What the membership promises, in swarms small enough to be quick; larger ones are run by the command (docs/membership.md)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.core.swim.config import LAN
+from agent.sim.run import Plan, Report, simulate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(plan: Plan) -> Report:
+    report = simulate(plan)
+    print(f"seed {plan.seed}, trace {report.trace}")
+    return report
+
+
+@pytest.mark.parametrize(("nodes", "minutes"), [(10, 4.0), (100, 1.0)])
+def test_every_crash_is_noticed_by_everybody_and_soon(nodes: int, minutes: float) -> None:
+    report = run(Plan(nodes, minutes, 3, "crash"))
+    assert report.crashes >= 4
+    assert report.detected == report.crashes
+    assert report.suspected_s["p50"] <= 2 * LAN.probe_interval_s + LAN.probe_timeout_s
+    assert report.confirmed_s["max"] < 5.0
+    assert report.false_positives == 0
+
+
+def test_loss_duplication_and_reordering_neither_hide_deaths_nor_make_them_up() -> None:
+    report = run(Plan(50, 2.0, 5, "loss"))
+    assert report.crashes >= 5
+    assert report.detected == report.crashes
+    assert report.false_positives == 0
+
+
+@pytest.mark.parametrize("scenario", ["partition", "asymmetric"])
+def test_parts_agree_again_within_10_s_of_a_heal(scenario: str) -> None:
+    report = run(Plan(60, 1.0, 7, scenario))
+    assert report.convergence_s
+    assert all(seconds is not None and seconds <= 10.0 for seconds in report.convergence_s), report.convergence_s
+
+
+def test_members_that_most_can_reach_are_not_dead_for_those_who_cannot() -> None:
+    report = run(Plan(60, 1.0, 9, "partial"))
+    assert report.false_positives == 0
+
+
+def test_clocks_that_disagree_change_nothing() -> None:
+    report = run(Plan(30, 1.5, 11, "skew"))
+    assert report.crashes >= 3
+    assert report.detected == report.crashes
+    assert report.false_positives == 0
+
+
+def test_who_leaves_is_not_taken_for_dead() -> None:
+    report = run(Plan(30, 1.0, 13, "churn"))
+    assert report.left >= 3
+    assert report.false_positives == 0
+    assert report.refutations == 0 or report.false_suspicions == 0
+
+
+def test_one_seed_is_one_history_in_every_process() -> None:
+    program = "from agent.sim.run import *; print([simulate(Plan(30, 0.7, 21, s)).trace for s in ('crash', 'loss', 'pause', 'partition')])"
+    traces = set()
+    for hash_seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        traces.add(done.stdout)
+    assert len(traces) == 1
+    assert simulate(Plan(30, 0.7, 22, "crash")).trace not in traces.pop()
+
+
+def test_what_goes_wrong_names_its_seed() -> None:
+    from agent.sim.engine import Engine
+
+    engine = Engine(77)
+    engine.after(1.5, lambda: [][0])
+    with pytest.raises(IndexError) as caught:
+        engine.run(2.0)
+    assert "seed 77, at 1.500000 s" in caught.value.__notes__[0]
