@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard setup.py) $(shell find agent plugins -name '*.py' -o -name '*.json')
 
-.PHONY: up test check static docs clean
+.PHONY: up test check static docs picture clean
 
 up: $(VENV)/.run ## set up and run the demo; ARGS="--for 10s" hands options on
 	$(BIN)/pilotfish demo $(ARGS)
@@ -27,6 +27,9 @@ docs: $(VENV)/.dev ## write the generated pages again
 	$(BIN)/python -m agent config reference > docs/configuration.md
 	$(BIN)/python -m agent config plugins > docs/plugins-configuration.md
 	$(BIN)/python -m agent config metrics > docs/metrics.md
+
+picture: $(VENV)/.run ## draw docs/demo.svg from a running demo, in which an instance is killed
+	$(BIN)/python docs/draw_demo.py docs/demo.svg
 
 clean:
 	rm -rf $(VENV) build *.egg-info

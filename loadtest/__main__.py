@@ -11,13 +11,14 @@ from loadtest.compare import Results, compare
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     return int(options.run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     side = commands.add_parser("compare", help="measure the agent beside other proxies")
     _measuring(side, seconds=5, rounds=5)
     side.add_argument("--out", type=Path, help="also write results.json, tables.md and plots into this folder")
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     inside.set_defaults(run=lambda given: profile.main(given.scenario, given.seconds, not given.interpreted, given.agent_python, given.out))
     small = commands.add_parser("micro", help="µs a balancing decision at 2, 10 and 1,000 endpoints, for each policy and build")
     small.set_defaults(run=lambda given: micro.main())
-    return parser
+    return top
 
 
 def _build(parser: argparse.ArgumentParser) -> None:

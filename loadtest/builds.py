@@ -35,7 +35,7 @@ def build(compiled: bool) -> Path:
     top.mkdir(mode=0o700, exist_ok=True)
     folder = top / f"{kind}-{sources_hash()}"
     # Two runs may want the same build at once; the second waits for the first's.
-    with (top / f"{kind}.lock").open("w") as lock:
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _fill(folder, compiled)
     return folder

@@ -41,7 +41,11 @@ class Upstream:
             command = [sys.executable, "-m", "loadtest.small_upstream", str(self.port), str(self.counter_port)]
         self.kind = "nginx" if nginx else "uvloop"
         self.process = Process(command, CLIENT_CORE, log, cwd=Path(__file__).parents[1])
-        until(lambda: get(self.port, "/plain/1k")[0] == 200, self.process, "the upstream")
+        try:
+            until(lambda: get(self.port, "/plain/1k")[0] == 200, self.process, "the upstream")
+        except RuntimeError:
+            self.process.stop()
+            raise
         self.count()
 
     def count(self) -> int:

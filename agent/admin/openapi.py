@@ -154,7 +154,9 @@ COMPONENTS: Final[dict[str, Schema]] = {
         tasks=COUNT,
         connections=COUNT,
         timers=COUNT,
-        gc=_object(collections=_list(COUNT), collected=_list(COUNT), pause_s=NUMBER, pause_max_s=NUMBER, frozen=COUNT),
+        gc=_object(
+            collections=_list(COUNT), collected=_list(COUNT), pause_s=NUMBER, pause_max_s=NUMBER, frozen=COUNT, enabled={"type": "boolean"}
+        ),
     ),
     "OpenApi": {"type": "object", "required": ["openapi", "info", "paths"]},
 }

@@ -20,10 +20,14 @@ class Collector:
         gc.callbacks.append(self._watch)
 
     def settle(self) -> None:
-        """After start-up, and after a reload has dropped the old configuration: collect once, and set aside what is left."""
+        """After start-up, and after a reload has dropped the old configuration: collect once, and set aside what is left.
+
+        Switches the collector on: start-up goes without it (`agent.app.cli`), since hardly anything made then is garbage.
+        """
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+        gc.enable()
         self.pause_max_s = 0.0
 
     def close(self) -> None:
@@ -31,7 +35,7 @@ class Collector:
         gc.callbacks.remove(self._watch)
 
     def as_json(self) -> dict[str, Any]:
-        """Collections and the objects that they freed, by generation; pauses; how many objects are set aside."""
+        """Collections and the objects that they freed, by generation; pauses; how many objects are set aside; whether it is on."""
         stats = gc.get_stats()
         return {
             "collections": [generation["collections"] for generation in stats],
@@ -39,6 +43,7 @@ class Collector:
             "pause_s": round(self.pause_s, 6),
             "pause_max_s": round(self.pause_max_s, 6),
             "frozen": gc.get_freeze_count(),
+            "enabled": gc.isenabled(),
         }
 
     def _watch(self, phase: str, info: dict[str, int]) -> None:

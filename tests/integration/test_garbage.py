@@ -18,6 +18,7 @@ def test_what_start_up_made_is_set_aside() -> None:
         with AgentProcess({"services": services}) as agent, RawClient(agent.egress) as client:
             before = collector(agent)
             assert before["frozen"] > 20_000
+            assert before["enabled"]
             assert len(before["collections"]) == len(before["collected"]) == 3
             for _ in range(50):
                 client.send(b"GET / HTTP/1.1\r\nHost: web.test\r\n\r\n")
