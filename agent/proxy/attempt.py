@@ -24,6 +24,8 @@ class Contest:
         """Loop time by which the response head must be there: the client's own deadline, or the configured limit if that is
         sooner."""
         self.clients_deadline = False
+        self.is_tunnel = False
+        """Whether the request is a CONNECT."""
 
     def on_connected(self, attempt: "Attempt", connection: UpstreamConnection) -> None:
         """A try has its connection."""
@@ -85,9 +87,15 @@ class Attempt(Try):
 
     # -- Try
 
+    def wants_tunnel(self) -> bool:
+        return self.forward.is_tunnel
+
     def on_connected(self, connection: UpstreamConnection) -> None:
         if self.over:
-            connection.home.on_free(connection)
+            if connection.held:
+                connection.close()
+            else:
+                connection.home.on_free(connection)
             return
         self.connection = connection
         self.reused = connection.requests > 0

@@ -44,6 +44,7 @@ class Exchange(Reply):
 
     def __init__(self, connection: Downstream, head: RequestHead, plan: Plan, started: float) -> None:
         super().__init__(connection, head, plan)
+        self.tunnel_ends = 0
         self.started = started
         self.forward: Forward | None = None
         self.source: Source | None = None
@@ -212,6 +213,7 @@ class Exchange(Reply):
         transport = self.connection.transport
         if self.tunnel and not self.over and transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
+        self._tunnel_ended(1)
 
     def on_tunnel_data(self, data: bytes) -> None:
         """Octets from the client."""
@@ -231,6 +233,14 @@ class Exchange(Reply):
             transport = forward.winner.connection.transport
             if transport.can_write_eof() and not transport.is_closing():
                 transport.write_eof()
+        self._tunnel_ended(2)
+
+    def _tunnel_ended(self, side: int) -> None:
+        """One side (1 the upstream, 2 the client) sends no more. When both have ended nothing can move, so it is over."""
+        self.tunnel_ends |= side
+        forward = self.forward
+        if self.tunnel_ends == 3 and forward is not None and forward.winner is not None and forward.winner.connection is not None:
+            forward.winner.connection.transport.close()
 
     # -- flow control and the end
 

@@ -30,6 +30,7 @@ class Forward(Contest):
 
     def __init__(self, path: DataPath, policy: RoutePolicy, cluster: Cluster, sink: ResponseSink, head: RequestHead, wire: bytes) -> None:
         super().__init__(path, policy, sink)
+        self.is_tunnel = head.method == b"CONNECT"
         self.cluster = cluster
         self.head = head
         self.wire = wire
@@ -226,6 +227,8 @@ class Forward(Contest):
         self.upstream = attempt.endpoint.address
         limits.arm_idle_limit(self, connection, now)
         self.sink.on_connected()
+        if not self.over:
+            connection.begin_tunnel()
 
     def _start_hedge(self) -> None:
         self.timer = None

@@ -122,6 +122,7 @@ class Pool(ConnectionHome):
     async def _connect(self, user: Try) -> None:
         limits = self.limits
         connection = UpstreamConnection(self, limits.head_bytes_max, limits.header_count_max)
+        connection.held = user.wants_tunnel()
         timeout_s = limits.connect_timeout_s or None
         code = outcome.CONNECT_FAILURE
         detail = ""

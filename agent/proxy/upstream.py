@@ -12,6 +12,9 @@ from agent.runtime.wheel import Timed
 INFORMATIONAL_MAX: Final = 16
 """1xx responses to one request; a flood of them is a fault (502)."""
 
+HELD_BYTES_MAX: Final = 65_536
+"""What an upstream may say before the tunnel to it is open."""
+
 IDLE: Final = 0
 AWAIT_HEAD: Final = 1
 IN_BODY: Final = 2
@@ -23,6 +26,10 @@ _NO_TRAILERS: Final[list[Field]] = []
 
 class Try:
     """One attempt at a request; what an `UpstreamConnection` tells about it."""
+
+    def wants_tunnel(self) -> bool:
+        """Whether the upstream may speak first."""
+        return False
 
     def on_connected(self, connection: "UpstreamConnection") -> None:
         """A connection is there: send."""
@@ -94,6 +101,9 @@ class UpstreamConnection(Timed):
         self.requests = 0
         self.idle_since = 0.0
         self.reading_paused = False
+        self.held = False
+        """Made for a tunnel that is not open yet: what the upstream says first, and its end, wait for it."""
+        self.ended_early = False
         self.writing_paused = False
         self.may_switch = False
         """Whether the request asked for another protocol, so that 101 may answer it."""
@@ -131,6 +141,10 @@ class UpstreamConnection(Timed):
         elif state == TUNNEL:
             if self.user is not None:
                 self.user.on_tunnel_data(data)
+        elif self.held and state == IDLE:
+            self.buffer += data
+            if len(self.buffer) > HELD_BYTES_MAX:
+                self.pause_reading()
         else:
             self.close()  # octets that nobody asked for: whatever they are, they answer no request of ours
 
@@ -138,7 +152,8 @@ class UpstreamConnection(Timed):
         if self.state == TUNNEL and self.user is not None:
             self.user.on_tunnel_eof()
             return True
-        return False
+        self.ended_early = self.held
+        return self.held
 
     def connection_lost(self, error: BaseException | None) -> None:
         state = self.state
@@ -186,6 +201,17 @@ class UpstreamConnection(Timed):
             self.deadline = 0.0
             self.user = None
             self.transport.abort()
+
+    def begin_tunnel(self) -> None:
+        """Pass on what the upstream has said while the tunnel was being opened, and go on."""
+        self.held = False
+        self.resume_reading()
+        early = self.buffer
+        self.buffer = b""
+        if early and self.user is not None:
+            self.user.on_tunnel_data(early)
+        if self.ended_early and self.user is not None:
+            self.user.on_tunnel_eof()
 
     def pause_reading(self) -> None:
         if not self.reading_paused and self.state != CLOSED:

@@ -1,11 +1,15 @@
 """From a file's text and the environment to settings, or to everything that is wrong with them."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from agent.app.settings import ConfigError, Problem, compare, load, parse, redacted
 
+ROOT = Path(__file__).resolve().parents[2]
 THE_EXAMPLE = """\
 agent: { id: web-1, region: local, zone: a }
 listen: { egress: "127.0.0.1:15001", admin: "127.0.0.1:15020" }
@@ -237,3 +241,14 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(redacted(settings))
     assert "s3cret" not in shown
     assert shown.count("shown") == 2
+
+
+def test_the_json_schema_takes_the_examples_and_refuses_what_the_agent_refuses() -> None:
+    schema = json.loads((ROOT / "config" / "pilotfish.schema.json").read_text())
+    validator = Draft202012Validator(schema)
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        validator.validate(yaml.safe_load(path.read_text()))
+    validator.validate(yaml.safe_load(THE_EXAMPLE))
+    for text in ("agnet: {}", "agent: { colour: red }", "http: { connections_max: 0 }", "timeouts: { head: soon }", "log: { level: loud }"):
+        assert not validator.is_valid(yaml.safe_load(text)), text
+        problems(text)
