@@ -1,18 +1,29 @@
-"""What a response that passed by does to the store (RFC 9111 sections 4.3.5 and 4.4)."""
+"""What a response means to the store: whether it is kept, and what one that passed by makes stale (RFC 9111 sections 3, 4.3.5
+and 4.4)."""
 
 from agent.core.cache.invalidation import invalidated_targets
 from agent.core.cache.rules import key_of
+from agent.core.cache.storage import Storage, decide_storage
 from agent.core.cache.validation import update_from_head
 from agent.core.cache.vary import variant_of
 from agent.core.http.head import RequestHead, ResponseHead
 from agent.proxy.datapath import DataPath, RoutePolicy
 
 
+def storage_of(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, now: float) -> Storage:
+    """Whether the response is stored: by the rules, and where they say yes by the plugins."""
+    decision = decide_storage(head, response, policy.cache, now)
+    plugins = path.plugins
+    lifetime = decision.lifetime
+    if decision.store and plugins.store_hooks and lifetime is not None:
+        if not plugins.may_store(policy.cluster.name, head.authority, head.target, response.status, lifetime.seconds):
+            return Storage(False, "plugin", "configuration plugins")
+    return decision
+
+
 def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, key: bytes) -> None:
-    """To be called with every response head that did not come through a fill. key: under which the request was looked up, with
-    what plugins added to it; empty where it was not."""
-    if not policy.cache.enabled:
-        return
+    """To be called with every response head of a service with a cache that did not come through a fill. key: under which the
+    request was looked up, with what plugins added to it; empty where it was not."""
     if head.method == b"HEAD":
         if key:
             _refresh(path, policy, head, response, key)

@@ -11,6 +11,7 @@ from agent.proxy import flags, rescue
 from agent.proxy.effects import after_response
 from agent.proxy.forward import Forward
 from agent.proxy.gate import Plan
+from agent.proxy.keeper import Keeper, keeper_of
 from agent.proxy.reply import Downstream, Mute, Reply
 from agent.proxy.sink import Failure, ResponseSink
 from agent.runtime.sockets import reset
@@ -76,6 +77,9 @@ class Exchange(Reply):
         self.deadline = 0.0
         """Loop time by which the client wants its answer."""
         self.timer: Any = None
+        self.epoch = 0
+        """Of the store when the request was sent."""
+        self.keeper: Keeper | None = None
         self.priority = 5
         self.hash_key = -1
 
@@ -132,8 +136,13 @@ class Exchange(Reply):
         if head.status == 101:
             self._switch_protocols(head)
             return
-        if self.policy is not None:
-            after_response(self.path, self.policy, self.head, head, self.plan.key)
+        policy = self.policy
+        if policy is not None and policy.cache.enabled:
+            keeper = keeper_of(self, policy, head, self.epoch, self.started, self.cache_suffix)
+            after_response(self.path, policy, self.head, head, self.plan.key)
+            if keeper is not None:
+                keeper.epoch = self.path.store.epoch  # what the response itself made stale is not itself
+                self.keeper = keeper
         self.send_response(head)
 
     def on_body(self, piece: bytes) -> None:
@@ -142,6 +151,8 @@ class Exchange(Reply):
         if self.tunnel:
             self.connection.transport.write(piece)
         else:
+            if self.keeper is not None:
+                self.keeper.add(piece)
             self.send_piece(piece)
         if self.connection.writing_paused and self.forward is not None:
             self.forward.pause()
@@ -158,6 +169,8 @@ class Exchange(Reply):
             if self.tunnel:
                 self.finish(False)
             else:
+                if self.keeper is not None:
+                    self.keeper.end()
                 self.send_end(trailers)
 
     def on_abort(self, failure: Failure) -> None:

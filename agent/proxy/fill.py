@@ -1,8 +1,7 @@
-"""One flight for one key: a response on its way into the cache, and the requests that wait for it.
+"""One flight for one key: a response on its way into the cache, and the requests that wait for it (`agent.proxy.flight`).
 
-The flight belongs to no client. Whoever asked first may leave, read slowly or be cut off; the others read on from the
-partial entry at their own pace. When the response turns out not to be for the cache, it goes to the first, and the others
-are let go a few at a time, so that what was one request does not become a thousand at once.
+When the response turns out not to be for the cache, it goes to the first, and the others are let go a few at a time, so that
+what was one request does not become a thousand at once.
 """
 
 from time import perf_counter
@@ -10,123 +9,27 @@ from typing import Any, Final
 
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
+from agent.core.cache.parts import completed, completes
 from agent.core.cache.rules import may_serve_stale_on_error
-from agent.core.cache.storage import Storage, decide_storage, make_entry, unshared_fields
+from agent.core.cache.storage import Storage, make_entry, unshared_fields
 from agent.core.cache.validation import merge_304
 from agent.core.cache.vary import variant_of
 from agent.core.http import fields as f
 from agent.core.http.fields import Field
-from agent.core.http.head import LENGTH, NO_BODY, RequestHead, ResponseHead
+from agent.core.http.head import LENGTH, NO_BODY, ResponseHead
 from agent.proxy import counters
-from agent.proxy.datapath import DataPath, RoutePolicy
-from agent.proxy.exchange import Exchange, Source
-from agent.proxy.forward import Forward
-from agent.proxy.release import Leaver, ReleaseGate, note_pass
-from agent.proxy.serve import serve_entry, start_streaming
+from agent.proxy.effects import storage_of
+from agent.proxy.flight import DONE, PASSING, STREAMING, Flight
+from agent.proxy.release import ReleaseGate, note_pass
+from agent.proxy.serve import serve_entry
 from agent.proxy.sink import Failure
-
-WAITING: Final = 0
-STREAMING: Final = 1
-PASSING: Final = 2
-DONE: Final = 3
 
 JOIN_MAX: Final = 65_536
 """Bodies up to this size are kept as one piece."""
 
 
-class Fill(Source):
+class Fill(Flight):
     """A response on its way into the cache."""
-
-    def __init__(self, path: DataPath, leaver: Leaver, flight: bytes, head: RequestHead, key: bytes, policy: RoutePolicy) -> None:
-        self.path = path
-        self.leaver = leaver
-        self.flight = flight
-        self.head = head
-        self.key = key
-        self.policy = policy
-        self.stale: Entry | None = None
-        """The stored response that is being validated."""
-        self.forward: Forward | None = None
-        self.leader: Exchange | None = None
-        self.readers: list[Exchange] = []
-        self.entry: Entry | None = None
-        self.state = WAITING
-        self.joinable = True
-        self.length = -1
-        self.total = 0
-        self.base = 0
-        """Pieces dropped from the front of the entry's body, once it is known to be too large to keep."""
-        self.keeping = True
-        self.paused = False
-        self.requested_at = path.wall()
-        self.epoch = path.store.epoch
-        self.unshared: list[Field] = []
-        """Fields of the response that are for the first reader alone."""
-        self.timer: Any = None
-        self.fwd = b"uri-miss"
-        """Why the request went to the upstream, in the words of RFC 9211."""
-        self.status_value = b""
-
-    # -- readers
-
-    def lead(self, exchange: Exchange) -> None:
-        self.leader = exchange
-        self.readers.append(exchange)
-        exchange.source = self
-
-    def join(self, exchange: Exchange) -> bool:
-        """Let another request wait for this response. False where it cannot."""
-        if not self.joinable or len(self.readers) > self.policy.cache.waiters_max:
-            return False
-        if self._purged():
-            self._land()  # who asks after the purge must not get what was sent before it
-            return False
-        if self.state == STREAMING:
-            entry = self.entry
-            if entry is None or (entry.vary and variant_of(entry.vary, exchange.head) != entry.variant):
-                return False
-            exchange.source = self
-            self.readers.append(exchange)
-            self._start(exchange, entry, True)
-            return True
-        if self.state != WAITING:
-            return False
-        exchange.source = self
-        self.readers.append(exchange)
-        if self.timer is None and self.policy.cache.wait_timeout > 0.0:
-            self.timer = self.path.loop.call_later(self.policy.cache.wait_timeout, self._waited_enough)
-        return True
-
-    def reader_left(self, exchange: Exchange) -> None:
-        if exchange in self.readers:
-            self.readers.remove(exchange)
-        if exchange is self.leader:
-            self.leader = None
-            if self.state == PASSING:
-                self._cancel()
-        elif self.paused:
-            self._pace()
-        if not self.keeping and not self.readers and self.state == STREAMING:
-            self._cancel()
-
-    def reader_ready(self, exchange: Exchange) -> None:
-        if self.state == PASSING:
-            if self.forward is not None:
-                self.forward.resume()
-            return
-        entry = self.entry
-        if entry is None:
-            return
-        self._advance(exchange, entry)
-        if self.paused:
-            self._pace()
-
-    def _waited_enough(self) -> None:
-        self.timer = None
-        if self.state == WAITING:
-            others = [exchange for exchange in self.readers if exchange is not self.leader]
-            self.readers = [self.leader] if self.leader is not None else []
-            ReleaseGate(self.leaver, others).open()
 
     # -- ResponseSink
 
@@ -136,31 +39,59 @@ class Fill(Source):
 
     def on_response(self, head: ResponseHead) -> None:
         now = self.path.wall()
+        part = self.part
+        if part is not None:
+            self.part = None
+            if head.status == 206 or head.status == 416:
+                self._on_rest(part, head, now)
+                return
         stale = self.stale
         if stale is not None:
             if head.status == 304:
                 self._on_validated(stale, head, now)
                 return
-            if head.status >= 500 and self._serve_stale(stale, now, head.status):
+            if head.status >= 500 and self._serve_stale(stale, now, head.status, True):
                 return
-        policy = self.policy
-        decision = decide_storage(self.head, head, policy.cache, now)
-        plugins = self.path.plugins
-        if decision.store and plugins.store_hooks and decision.lifetime is not None:
-            if not plugins.may_store(policy.cluster.name, self.head.authority, self.head.target, head.status, decision.lifetime.seconds):
-                decision = Storage(False, "plugin", "configuration plugins")
+        decision = storage_of(self.path, self.policy, self.head, head, now)
         self._note(decision)
         if decision.store:
-            entry = make_entry(self.key, policy.cluster.name, self.head, head, policy.cache, self.requested_at, now, decision)
-            self.entry = entry
-            self.unshared = unshared_fields(head, decision, policy.cache)
-            self.length = head.content_length if head.body == LENGTH else 0 if head.body == NO_BODY else -1
-            if self.length > self.path.store.object_bytes_max:
-                self.keeping = False
-                self._land()
-            self._to_readers(entry, now, head.status)
-            return
-        self._pass_on(head, stale, now)
+            self._to_readers(self._begin(head, decision, now), now, head.status)
+        else:
+            self._pass_on(head, stale, now)
+
+    def _begin(self, head: ResponseHead, decision: Storage, now: float) -> Entry:
+        policy = self.policy
+        entry = make_entry(self.key, policy.cluster.name, self.head, head, policy.cache, self.requested_at, now, decision)
+        self.entry = entry
+        self.unshared = unshared_fields(head, decision, policy.cache)
+        self.length = head.content_length if head.body == LENGTH else 0 if head.body == NO_BODY else -1
+        if self.length > self.path.store.object_bytes_max:
+            self.keeping = False
+            self._land()
+        return entry
+
+    def _on_rest(self, part: Entry, head: ResponseHead, now: float) -> None:
+        """The rest of a stored part came, or cannot be had: then the whole is asked for (RFC 9111 section 3.4)."""
+        if completes(part, head) and not self._purged():
+            whole = completed(part, head)
+            decision = storage_of(self.path, self.policy, self.head, whole, now)
+            self._note(decision)
+            if decision.store:
+                entry = self._begin(whole, decision, now)
+                if part.first == 0:
+                    entry.body = list(part.body)
+                    self.total = part.length
+                else:
+                    self.tail = part.body
+                self._to_readers(entry, now, head.status)
+                return
+        self.path.store.remove(part)
+        forward = self.forward
+        self.forward = None
+        if forward is not None:
+            forward.cancel()
+        self.fwd = b"uri-miss"
+        self.leaver.refetch(self)
 
     def _note(self, decision: Storage) -> None:
         leader = self.leader
@@ -191,11 +122,11 @@ class Fill(Source):
             reader.outcome = counters.REVALIDATED
             serve_entry(reader, merged, now, value if reader is self.leader else cache_status.collapsed(value))
 
-    def _serve_stale(self, stale: Entry, now: float, status: int) -> bool:
+    def _serve_stale(self, stale: Entry, now: float, status: int, answered: bool) -> bool:
         """Answer with the stale response whoever may have it; True when the upstream's error is not needed by anyone."""
         served = []
         for reader in self.readers:
-            if may_serve_stale_on_error(stale, reader.head, now, self.policy.cache):
+            if may_serve_stale_on_error(stale, reader.head, now, answered):
                 served.append(reader)
         for reader in served:
             self.readers.remove(reader)
@@ -222,15 +153,6 @@ class Fill(Source):
         for stranger in strangers:
             self.readers.remove(stranger)
         ReleaseGate(self.leaver, strangers).open()
-
-    def _start(self, reader: Exchange, entry: Entry, collapsed: bool) -> None:
-        value = cache_status.collapsed(self.status_value) if collapsed else self.status_value
-        reader.outcome = counters.MISS
-        reader.upstream = self.forward.upstream if self.forward is not None else ""
-        if not start_streaming(reader, entry, self.length, self.path.wall(), value, [] if collapsed else self.unshared):
-            return
-        reader.reader_index = self.base
-        self._advance(reader, entry)
 
     def _pass_on(self, head: ResponseHead, stale: Entry | None, now: float) -> None:
         """The response is for its first reader alone."""
@@ -292,13 +214,20 @@ class Fill(Source):
             return
         entry = self.entry
         assert entry is not None
+        for piece in self.tail:
+            self.total += len(piece)
+            entry.body.append(piece)
         self.state = DONE
         self._land()
         entry.length = self.total
         if self.keeping and not self._purged():
             self.path.hit_for_pass.pop(self.flight, None)
-            if self.path.store.put(entry):
+            store = self.path.store
+            if store.put(entry):
                 self.policy.counters.stored += 1
+            part = store.find_part(self.key, self.head) if store.parts else None
+            if part is not None:
+                store.remove(part)
         for reader in list(self.readers):
             if not reader.over and not reader.connection.writing_paused:
                 self._advance(reader, entry)
@@ -318,7 +247,7 @@ class Fill(Source):
     def on_failed(self, failure: Failure) -> None:
         self.policy.counters.fills_failed += 1
         stale = self.stale
-        if stale is not None and self._serve_stale(stale, self.path.wall(), failure.status):
+        if stale is not None and self._serve_stale(stale, self.path.wall(), failure.status, False):
             return
         self.state = DONE
         self._land()
@@ -327,66 +256,3 @@ class Fill(Source):
             reader.source = None
             reader.cache_status = cache_status.forwarded(self.fwd, failure.status, False, False)
             reader.fail(failure)
-
-    # -- pace
-
-    def _advance(self, reader: Exchange, entry: Entry) -> None:
-        """Write to one reader what it has not had."""
-        body = entry.body
-        index = reader.reader_index - self.base
-        while index < len(body) and not reader.connection.writing_paused:
-            reader.send_piece(body[index])
-            index += 1
-        reader.reader_index = index + self.base
-        if self.state == DONE and index >= len(body) and not reader.over:
-            if reader in self.readers:
-                self.readers.remove(reader)
-            reader.source = None
-            reader.send_end([])
-
-    def _pace(self) -> None:
-        """Past the size that is kept, the slowest reader sets the pace, and what all have had is dropped."""
-        entry = self.entry
-        if entry is None or self.state != STREAMING or self.forward is None:
-            return
-        slowest = self.base + len(entry.body)
-        for reader in self.readers:
-            if reader.reader_index < slowest:
-                slowest = reader.reader_index
-        if slowest > self.base:
-            del entry.body[: slowest - self.base]
-            self.base = slowest
-        held = 0
-        for piece in entry.body:
-            held += len(piece)
-        limit = self.path.http.buffer_bytes_max
-        if held > limit and not self.paused:
-            self.paused = True
-            self.forward.pause()
-        elif held <= limit and self.paused:
-            self.paused = False
-            self.forward.resume()
-
-    # -- the end
-
-    def _purged(self) -> bool:
-        """A purge came for this URL after the request had been sent."""
-        return self.path.store.purged_since(self.epoch, self.head.authority, self.head.target, self.key)
-
-    def _land(self) -> None:
-        """No one can join any more."""
-        self.joinable = False
-        if self.path.fills.get(self.flight) is self:
-            del self.path.fills[self.flight]
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-    def _cancel(self) -> None:
-        self.state = DONE
-        self._land()
-        self.entry = None
-        forward = self.forward
-        if forward is not None:
-            self.forward = None
-            forward.cancel()

@@ -4,9 +4,10 @@ from time import perf_counter
 
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
+from agent.core.cache.parts import completing_fields, piece_of_part
 from agent.core.cache.rules import HIT, HIT_STALE, evaluate, no_store, only_if_cached
 from agent.core.cache.validation import revalidation_fields
-from agent.core.cache.vary import variant_of
+from agent.core.cache.vary import variant_in_language, variant_of
 from agent.core.http import fields as f
 from agent.core.http.fields import Field
 from agent.core.http.head import RequestHead
@@ -31,7 +32,7 @@ class Lookup(Leaver):
         now = path.wall()
         flight = exchange.plan.key
         fwd = b"uri-miss"
-        stale: Entry | None = None
+        entry: Entry | None = None
         slot = path.store.find(flight)
         if slot is not None:
             entry = slot.entry
@@ -40,43 +41,62 @@ class Lookup(Leaver):
                 entry = slot.variants.get(variant)
                 flight = flight + b"\x00" + variant
                 fwd = b"vary-miss"
-            if entry is not None:
-                verdict = evaluate(entry, head, now, policy.cache)
-                if exchange.trace is not None:
-                    exchange.trace.append(
-                        (perf_counter(), "lookup", verdict.rule, verdict.section, now - entry.age_base, entry.fresh_until - now)
-                    )
-                if verdict.kind == HIT or verdict.kind == HIT_STALE:
-                    path.store.on_hit(entry)
-                    entry.hits += 1
-                    if verdict.kind == HIT:
-                        exchange.outcome = counters.HIT
-                        serve_entry(exchange, entry, now, cache_status.hit(entry, now))
-                    else:
-                        exchange.outcome = counters.STALE
-                        policy.counters.stale_served += 1
-                        serve_entry(exchange, entry, now, cache_status.hit(entry, now))
-                        self._revalidate_behind(exchange, policy, entry, flight)
-                    return
-                stale = entry
-                fwd = b"stale" if now >= entry.fresh_until else b"request"
-            else:
-                self._note(exchange, "lookup", "only other variants stored", "RFC 9111 4.1")
+                if entry is None and policy.cache.vary_language == "select":
+                    entry = variant_in_language(slot.vary, slot.variants, variant, head)
+                    if entry is not None and now >= entry.fresh_until:
+                        entry = None
+        part: Entry | None = None
+        if entry is None and path.store.parts and head.method == b"GET":
+            part = path.store.find_part(exchange.plan.key, head)
+        if entry is not None:
+            if self._answer(exchange, policy, entry, flight, now):
+                return
+            fwd = b"stale" if now >= entry.fresh_until else b"request"
+        elif part is not None and head.flags & f.RANGE and piece_of_part(part, head) is not None:
+            if self._answer(exchange, policy, part, b"", now):
+                return
+        elif slot is not None:
+            self._note(exchange, "lookup", "only other variants stored", "RFC 9111 4.1")
         else:
             self._note(exchange, "lookup", "nothing stored", "RFC 9111 4")
         if head.flags & f.CACHE_CONTROL and only_if_cached(head):
             exchange.cache_status = cache_status.not_forwarded(b"only-if-cached")
             exchange.fail(Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)"))
             return
-        self._to_upstream(exchange, policy, flight, stale, fwd, now)
+        self._to_upstream(exchange, policy, flight, entry, part, fwd, now)
 
-    def _to_upstream(self, exchange: Exchange, policy: RoutePolicy, flight: bytes, stale: Entry | None, fwd: bytes, now: float) -> None:
+    def _answer(self, exchange: Exchange, policy: RoutePolicy, entry: Entry, flight: bytes, now: float) -> bool:
+        """Answer from a stored response if it may be done without asking. flight: empty for a part, which is not validated in
+        the background."""
+        path = exchange.path
+        verdict = evaluate(entry, exchange.head, now, policy.cache)
+        if exchange.trace is not None:
+            exchange.trace.append((perf_counter(), "lookup", verdict.rule, verdict.section, now - entry.age_base, entry.fresh_until - now))
+        if verdict.kind != HIT and (verdict.kind != HIT_STALE or not flight):
+            return False
+        path.store.on_hit(entry)
+        entry.hits += 1
+        if verdict.kind == HIT:
+            exchange.outcome = counters.HIT
+            serve_entry(exchange, entry, now, cache_status.hit(entry, now))
+        else:
+            exchange.outcome = counters.STALE
+            policy.counters.stale_served += 1
+            serve_entry(exchange, entry, now, cache_status.hit(entry, now))
+            self._revalidate_behind(exchange, policy, entry, flight)
+        return True
+
+    def _to_upstream(
+        self, exchange: Exchange, policy: RoutePolicy, flight: bytes, stale: Entry | None, part: Entry | None, fwd: bytes, now: float
+    ) -> None:
         path = exchange.path
         if exchange.deadline > 0.0:
             exchange.keep_deadline()  # a flight has no client's deadline
         head = exchange.head
         if head.method != b"GET" or (head.flags & f.RANGE and stale is None):
             exchange.outcome = counters.MISS
+            if part is not None:
+                fwd = b"partial"
             exchange.cache_status = cache_status.forwarded(fwd, 0, False, False)
             start_forward(exchange, policy, [], False)
             return
@@ -95,6 +115,8 @@ class Lookup(Leaver):
         fill.fwd = fwd
         fill.stale = stale
         fill.joinable = not alone
+        if part is not None and not head.flags & f.CONDITIONAL and part.complete <= path.store.object_bytes_max:
+            fill.part = part
         fill.lead(exchange)
         if not alone:
             path.fills[flight] = fill
@@ -103,6 +125,13 @@ class Lookup(Leaver):
 
     def _fly(self, fill: Fill, exchange: Exchange, policy: RoutePolicy, stale: Entry | None) -> None:
         validators = revalidation_fields(stale) if stale is not None else []
+        part = fill.part
+        if part is not None:
+            validators = completing_fields(part)
+            if validators:
+                fill.fwd = b"partial"
+            else:
+                fill.part = None
         wire = upstream_wire(exchange, policy, validators, stale is not None)
         forward = Forward(fill.path, policy, policy.cluster, fill, fill.head, wire)
         forward.trace = exchange.trace
@@ -137,6 +166,8 @@ class Lookup(Leaver):
     def refetch(self, fill: Source) -> None:
         assert isinstance(fill, Fill)
         leader = fill.leader
+        if leader is None and fill.readers:
+            leader = fill.readers[0]
         if leader is None:
             fill._cancel()
             return
@@ -150,6 +181,7 @@ class Lookup(Leaver):
 def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], strip_conditionals: bool) -> None:
     """Send the exchange's own request to the upstream, its response straight to the client."""
     wire = upstream_wire(exchange, policy, extra, strip_conditionals)
+    exchange.epoch = exchange.path.store.epoch
     head: RequestHead = exchange.head
     forward = Forward(exchange.path, policy, policy.cluster, exchange, head, wire)
     forward.trace = exchange.trace

@@ -5,7 +5,7 @@ from typing import Final
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
 from agent.core.cache.freshness import age_seconds
-from agent.core.cache.ranges import UNSATISFIABLE, range_of
+from agent.core.cache.parts import selected
 from agent.core.cache.validation import conditional, not_modified_fields
 from agent.core.http import fields as f
 from agent.core.http.edits import HeaderEdits
@@ -21,7 +21,8 @@ _CRLF: Final = b"\r\n"
 def hit_wire(path: DataPath, entry: Entry, second: int) -> bytes:
     """The response to a plain GET, remembered on the entry for this second of wall time: head and body where the body is
     at most `WIRE_BODY_MAX` octets, else the head alone."""
-    raw = _head(path, entry, float(second), cache_status.hit(entry, second), None, entry.length, True)
+    # Age as it will be at the end of the second: it must never be too small.
+    raw = _head(path, entry, second + 0.999, cache_status.hit(entry, second), None, entry.length, True)
     if entry.length <= WIRE_BODY_MAX:
         raw = raw + b"".join(entry.body)
     entry.wire = raw
@@ -58,15 +59,11 @@ def serve_entry(exchange: Exchange, entry: Entry, now: float, status_value: byte
     status = entry.status
     fields = entry.fields
     if head.flags & f.RANGE:
-        span = range_of(entry, head)
-        if span == UNSATISFIABLE:
-            fields = [f.make_field(b"Content-Range", b"bytes */%d" % length)]
-            status, body, length = 416, [], 0
-        elif span is not None:
-            start, end = span
-            fields = [*fields, f.make_field(b"Content-Range", b"bytes %d-%d/%d" % (start, end, length))]
-            body = [b"".join(body)[start : end + 1]]
-            status, length = 206, end + 1 - start
+        status, body, content_range = selected(entry, head)
+        if content_range is not None:
+            # A 416 is not about the stored response: it has none of its fields.
+            fields = [content_range] if status == 416 else [*fields, content_range]
+            length = sum([len(piece) for piece in body])
     raw = _head(path, entry, now, status_value, edits, length, exchange.keep, status, fields)
     exchange.send_raw_head(_finished(exchange, raw), status, head.method == b"HEAD")
     for piece in body:

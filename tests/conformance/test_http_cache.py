@@ -24,6 +24,9 @@ def rig() -> Iterator[Rig]:
         "pass": {"set_cookie": "pass"},
         "plain": {"heuristic": False},
         "stale": {"stale_if_error": "1h"},
+        "unreachable": {"stale_if_unreachable": "2m"},
+        "strict": {"stale_if_unreachable": "0s"},
+        "language": {"vary_language": "select"},
     }
     with Rig(policies) as rig:
         yield rig
@@ -79,6 +82,9 @@ FRESHNESS = [
     ("Age within the lifetime", ["Cache-Control: max-age=60", "Age: 30"], HIT),
     ("Age that is no number", ["Cache-Control: max-age=60", "Age: old", 'ETag: "a"'], VALIDATED),
     ("Age twice", ["Cache-Control: max-age=60", "Age: 0", "Age: 0", 'ETag: "a"'], VALIDATED),
+    ("Age with a list, the first counts", ["Cache-Control: max-age=60", "Age: 0, 90", 'ETag: "a"'], HIT),
+    ("Age with a list, the first is too old", ["Cache-Control: max-age=60", "Age: 90, 0", 'ETag: "a"'], VALIDATED),
+    ("Age with a list that says nothing twice", ["Cache-Control: max-age=60", "Age: 0, 0", 'ETag: "a"'], VALIDATED),
     ("Date so old that the lifetime is over", ["Cache-Control: max-age=60", "Date: {-90}", 'ETag: "a"'], VALIDATED),
     ("CDN-Cache-Control before Cache-Control", ["Cache-Control: no-store", "CDN-Cache-Control: max-age=60"], HIT),
     ("CDN-Cache-Control no-store", ["Cache-Control: max-age=60", "CDN-Cache-Control: no-store"], MISS),
@@ -273,9 +279,9 @@ def test_a_hit_says_its_age_and_how_it_came_about(rig: Rig) -> None:
 def test_nothing_stale_where_it_is_forbidden(rig: Rig, control: str) -> None:
     """RFC 9111 sections 5.2.2.2, 5.2.2.4, 5.2.2.8 and 5.2.2.10: an error rather than a stale response."""
     stale = answer(f"Cache-Control: max-age=1, {control}", "Age: 90", 'ETag: "a"')
-    target = rig.script(stale, answer(status=503), answer(status=500))
+    target = rig.script(stale, answer(status=503), answer(status=500), Close)
     rig.get(target, host="stale.test")
-    for status in (503, 500):
+    for status in (503, 500, 502):
         assert rig.get(target, host="stale.test").status == status
 
 
@@ -290,6 +296,49 @@ def test_something_stale_where_it_is_allowed(rig: Rig, control: str) -> None:
         assert (reply.status, reply.body) == (200, b"hello")
         assert "hit; ttl=-" in (reply.header("cache-status") or "")
     assert rig.count(target) == 4
+
+
+@pytest.mark.parametrize(
+    ("host", "age", "wish", "expected"),
+    [
+        ("unreachable", 90, [], 200),
+        ("web", 50, [], 200),  # a minute by default
+        ("web", 90, [], 502),
+        ("unreachable", 150, [], 502),
+        ("strict", 2, [], 502),
+        ("unreachable", 90, ["Cache-Control: no-cache"], 502),
+    ],
+)
+def test_something_stale_while_no_answer_can_be_had(rig: Rig, host: str, age: int, wish: list[str], expected: int) -> None:
+    """RFC 9111 section 4.2.4: a cache that is disconnected. What the upstream itself answers is passed on."""
+    target = rig.script(answer("Cache-Control: max-age=1", f"Age: {age}", 'ETag: "a"'), answer(status=503), Close)
+    rig.get(target, host=f"{host}.test")
+    assert rig.get(target, host=f"{host}.test").status == 503
+    reply = rig.get(target, *wish, host=f"{host}.test")
+    assert reply.status == expected
+    if expected == 200:
+        assert "hit; ttl=-" in (reply.header("cache-status") or "")
+
+
+@pytest.mark.parametrize(
+    ("host", "second", "expected"),
+    [
+        ("language", "fr;q=0.5, de;q=1.0", HIT),
+        ("language", "DE", HIT),
+        ("language", "fr, de;q=0.9", MISS),
+        ("language", "fr, de", MISS),
+        ("language", "*", MISS),
+        ("language", "de;q=x", MISS),
+        ("web", "fr;q=0.5, de;q=1.0", MISS),
+    ],
+)
+def test_a_response_in_the_preferred_language(rig: Rig, host: str, second: str, expected: str) -> None:
+    target = rig.script(answer("Cache-Control: max-age=60", "Vary: Accept-Language, X-Kind", "Content-Language: de"))
+    rig.get(target, "Accept-Language: en, de", "X-Kind: 1", host=f"{host}.test")
+    rig.get(target, f"Accept-Language: {second}", "X-Kind: 1", host=f"{host}.test")
+    assert outcome(rig, target) == expected
+    rig.get(target, f"Accept-Language: {second}", "X-Kind: 2", host=f"{host}.test")
+    assert outcome(rig, target, before=1 if expected == HIT else 2) == MISS, "all else must be alike"
 
 
 @pytest.mark.parametrize(
@@ -338,15 +387,26 @@ def test_a_304_renews_the_stored_response(rig: Rig) -> None:
     assert int(third.header("age") or "") < 60
 
 
-def test_a_304_for_another_validator_renews_nothing(rig: Rig) -> None:
-    """RFC 9111 section 4.3.4: the stored response is not the one that it confirms."""
+def test_a_304_with_another_tag_is_about_the_one_that_was_asked_about(rig: Rig) -> None:
+    """docs/caching.md, deviations: only one tag was sent, and it matches, says the origin. The stored one stays."""
     stale, _ = validating()
-    _, other = validating('"b"')
-    target = rig.script(stale, other, answer("Cache-Control: max-age=60", 'ETag: "b"', body="new"))
+    _, other = validating('"b"', "X-New: 2")
+    target = rig.script(stale, other)
+    rig.get(target)
+    for _ in range(2):
+        reply = rig.get(target)
+        assert (reply.status, reply.body, reply.header("etag"), reply.header("x-new")) == (200, b"hello", '"a"', "2")
+    assert rig.count(target) == 2
+
+
+def test_a_304_that_forbids_storing_makes_the_whole_be_fetched(rig: Rig) -> None:
+    stale, _ = validating()
+    forbids = answer("Cache-Control: no-store", 'ETag: "a"', body=b"", status=304).replace(b"Content-Length: 0\r\n", b"")
+    target = rig.script(stale, forbids, answer("Cache-Control: no-store", body="new"))
     rig.get(target)
     assert rig.get(target).body == b"new"
     assert rig.seen[target][2].header("if-none-match") is None
-    assert rig.get(target).body == b"new" and rig.count(target) == 3
+    assert rig.get(target).body == b"new" and rig.count(target) == 4
 
 
 def test_a_full_response_to_a_validation_takes_the_place_of_the_stored_one(rig: Rig) -> None:
@@ -496,14 +556,24 @@ def test_only_if_cached_without_anything_stored(rig: Rig) -> None:
 
 # -- the public suite
 
-REQUIRED_PASSED = 150
-OPTIMAL_PASSED = 78
+UNPASSABLE = "wants a 200 with the upstream's second number from an upstream that hung up; the agent answers 502, as it must"
+NOT_PASSED = {
+    "stale-close-must-revalidate": UNPASSABLE,
+    "stale-close-proxy-revalidate": UNPASSABLE,
+    "stale-close-no-cache": UNPASSABLE,
+    "stale-close-s-maxage=2": UNPASSABLE,
+    "headers-store-Transfer-Encoding": "an unknown transfer coding that was not asked for: 502, strict framing",
+    "conditional-lm-fresh-no-lm": "RFC 9111 section 4.3.2: without Last-Modified, Date is compared, and is later",
+    "partial-store-partial-complete": "a part without a validator can be joined to nothing (RFC 9110 section 15.3.7.3)",
+}
+"""Required and optimal tests of the public suite that are known not to pass; docs/caching.md says more."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=missing())
-def test_the_public_suite_passes_no_less_than_it_did() -> None:
-    """docs/caching.md lists what does not pass, with the reasons."""
+def test_the_public_suite_passes_but_for_what_is_documented() -> None:
     report = run_suite()
-    failed = [(row["id"], row["verdict"], row["detail"]) for row in report if row["verdict"] != "pass" and row["kind"] != "check"]
-    assert tally(report, "required") >= (REQUIRED_PASSED, 157), failed
-    assert tally(report, "optimal") >= (OPTIMAL_PASSED, 86), failed
+    failed = {row["id"]: (row["verdict"], row["detail"]) for row in report if row["verdict"] != "pass" and row["kind"] != "check"}
+    assert (tally(report, "required")[1], tally(report, "optimal")[1]) == (157, 86), "the whole suite ran"
+    assert {name: why for name, why in failed.items() if name not in NOT_PASSED} == {}
+    assert [name for name in NOT_PASSED if name not in failed] == [], "passes by now: take it off the list, here and in docs/caching.md"

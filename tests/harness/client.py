@@ -97,6 +97,11 @@ class RawClient:
         self.send(head.encode("latin-1") + b"\r\n\r\n")
         return self.reply(method)
 
+    def reset(self) -> None:
+        """Close with RST: an orderly end may be a client that still waits for its answer."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        self.sock.close()
+
     def close(self) -> None:
         self.sock.close()
 

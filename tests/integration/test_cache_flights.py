@@ -56,6 +56,10 @@ def collapsed(rig: Rig, service: str = "web") -> float:
     return rig.agent.metric("pilotfish_cache_collapsed_total", service=service)
 
 
+def requests_in_flight(rig: Rig) -> float:
+    return rig.agent.metric("pilotfish_requests_in_flight", service="web")
+
+
 def script_held(rig: Rig, *pieces: object, then: tuple[bytes, ...] = ()) -> tuple[str, Held]:
     held = Held(*pieces)
     return rig.script(lambda request: held(request), *then), held
@@ -319,3 +323,22 @@ def test_a_validation_that_fails_in_the_background_leaves_the_stale_response(rig
     wait_for_requests(rig, target, 2)
     wait_until(lambda: rig.get(target, host="swr.test").body == b"new", "a later validation")
     assert rig.count(target) == 3
+
+
+def test_who_waits_on_a_validation_is_served_although_the_first_left_and_the_whole_must_be_fetched(rig: Rig) -> None:
+    stale = answer("Cache-Control: max-age=1", "Age: 90", 'ETag: "a"')
+    held = Held(b'HTTP/1.1 304 N\r\nCache-Control: no-store\r\nETag: "a"\r\n\r\n')
+    target = rig.script(stale, lambda request: held(request), answer("Cache-Control: max-age=60", body=b"new"))
+    rig.get(target)
+    before = collapsed(rig)
+    first, second = rig.client(), rig.client()
+    ask(first, target)
+    wait_for_requests(rig, target, 2)
+    ask(second, target)
+    wait_until(lambda: collapsed(rig) == before + 1, "the second to wait on the first")
+    in_flight = requests_in_flight(rig)
+    first.reset()
+    wait_until(lambda: requests_in_flight(rig) == in_flight - 1, "the first to be gone")
+    held.release(1)
+    assert second.reply().body == b"new"
+    second.close()

@@ -42,6 +42,10 @@ class CachePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """RFC 5861 window where the response states none."""
     stale_if_error: Duration = 0.0
     """RFC 5861 window where the response states none."""
+    stale_if_unreachable: Duration = 60.0
+    """How long past its freshness a response may be served while no answer at all can be had from the upstream, as RFC 9111
+    section 4.2.4 lets a disconnected cache do where the response does not forbid it. An error that the upstream itself sends
+    is `stale_if_error`'s."""
     heuristic: bool = True
     """Whether RFC 9111 section 4.2.2 may give freshness to a response that states none (10 % of its age)."""
     set_cookie: Literal["pass", "strip", "refuse"] = "refuse"
@@ -51,6 +55,9 @@ class CachePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How the query is part of the key."""
     key_headers: tuple[str, ...] = ()
     """Request fields that are part of the key in addition to what Vary names."""
+    vary_language: Literal["exact", "select"] = "exact"
+    """Of responses that vary on Accept-Language: only those to requests that said the same (``exact``), or also one whose
+    Content-Language is the language that the request prefers to all others (``select``)."""
     waiters_max: Count = 1024
     """Requests that may wait on one fill; one more goes to the upstream on its own."""
     wait_timeout: Duration = 30.0

@@ -15,12 +15,15 @@ class Entry(Node):
     __slots__ = (
         "age_base",
         "body",
+        "complete",
         "etag",
         "fields",
+        "first",
         "fresh_until",
         "hits",
         "host",
         "key",
+        "last",
         "last_modified",
         "length",
         "must_revalidate",
@@ -28,6 +31,7 @@ class Entry(Node):
         "reason",
         "service",
         "stale_if_error_until",
+        "stale_if_unreachable_until",
         "stale_while_revalidate_until",
         "status",
         "stored_at",
@@ -53,6 +57,10 @@ class Entry(Node):
         self.body: list[bytes] = []
         self.length = 0
         """Octets of the body."""
+        self.first = -1
+        """Of a part (agent.core.cache.parts): the position of its first octet; -1 for a whole response."""
+        self.last = -1
+        self.complete = -1
         self.vary: tuple[bytes, ...] = ()
         """Lower-case names that Vary gave, sorted; with the configured key fields."""
         self.variant = b""
@@ -63,6 +71,7 @@ class Entry(Node):
         self.fresh_until = 0.0
         self.stale_while_revalidate_until = 0.0
         self.stale_if_error_until = 0.0
+        self.stale_if_unreachable_until = 0.0
         self.must_revalidate = False
         """must-revalidate, proxy-revalidate or s-maxage: never served stale."""
         self.no_cache = False

@@ -66,7 +66,8 @@ def _implied(head: ResponseHead, directives: Directives, policy: CachePolicy, da
 
 
 def initial_age(head: ResponseHead, requested_at: float, received_at: float) -> float:
-    """The corrected initial age in seconds (RFC 9111 section 4.2.3). An Age that is not one number counts as 0: `age_is_clear`."""
+    """The corrected initial age in seconds (RFC 9111 section 4.2.3). Of a list in Age the first member counts, and what is no
+    number counts as 0 (section 5.1): but see `age_is_clear`."""
     date = parse_http_date(head.get(b"date") or b"")
     apparent = max(0.0, received_at - date) if date is not None else 0.0
     age_value = 0.0
@@ -79,19 +80,27 @@ def initial_age(head: ResponseHead, requested_at: float, received_at: float) -> 
 
 
 def age_is_clear(head: ResponseHead) -> bool:
-    """Whether Age is absent or one number.
+    """Whether Age is absent, one number, or one line with a list of different numbers, whose first counts.
 
-    RFC 9111 section 5.1 would have the first of several counted and what is no number passed over. A response whose age
-    nobody can tell is taken for stale here instead, as the public cache tests require: that costs one validation.
+    RFC 9111 section 5.1 has caches pass over what is no number. A response whose age nobody can tell is taken for stale here
+    instead, as the public cache tests require: that costs one validation. Several lines, or a number said twice, are what two
+    careless hops in a row leave behind, and tell as little.
     """
-    value = head.get(b"age")
-    return value is None or value.strip().isdigit()
+    lines = head.all(b"age")
+    if not lines:
+        return True
+    if len(lines) > 1:
+        return False
+    members = [member.strip() for member in lines[0].split(b",")]
+    for member in members:
+        if not member.isdigit():
+            return False
+    return len(set(members)) == len(members)
 
 
 def age_seconds(entry: Entry, now: float) -> int:
-    """The value of Age at `now` (RFC 9111 section 5.1), in whole seconds of the clock, so that it is never too small although
-    hits are written once a second."""
-    age = int(now) - int(entry.age_base)
+    """The value of Age at `now` (RFC 9111 section 5.1)."""
+    age = int(now - entry.age_base)
     return age if age > 0 else 0
 
 

@@ -14,18 +14,22 @@ def invalidated_targets(request: RequestHead, response: ResponseHead) -> list[tu
     if request.method in SAFE or not 200 <= response.status < 400:
         return []
     found = [(request.authority, request.target)]
-    base = "http://" + request.authority.decode("latin-1") + request.target.decode("latin-1")
     for name in (b"location", b"content-location"):
         value = response.get(name)
-        if not value:
-            continue
-        try:
-            parts = urlsplit(urljoin(base, value.decode("latin-1")))
-        except ValueError:
-            continue
-        if parts.netloc.lower().encode("latin-1") == request.authority:
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            pair = (request.authority, target.encode("latin-1"))
-            if pair not in found:
-                found.append(pair)
+        target = same_origin_target(request, value) if value else None
+        if target is not None and target != request.target and (request.authority, target) not in found:
+            found.append((request.authority, target))
     return found
+
+
+def same_origin_target(request: RequestHead, reference: bytes) -> bytes | None:
+    """The target of a reference in a response (Location and the like), where it is on the request's origin."""
+    base = "http://" + request.authority.decode("latin-1") + request.target.decode("latin-1")
+    try:
+        parts = urlsplit(urljoin(base, reference.decode("latin-1")))
+    except ValueError:
+        return None
+    if parts.netloc.lower().encode("latin-1") != request.authority:
+        return None
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return target.encode("latin-1")

@@ -119,12 +119,13 @@ def no_store(head: RequestHead) -> bool:
     return parse_cache_control(head.get(b"cache-control") or b"").no_store
 
 
-def may_serve_stale_on_error(entry: Entry, head: RequestHead, now: float, policy: CachePolicy) -> bool:
-    """Whether a stale response stands in for an upstream that failed (RFC 5861 section 4, RFC 9111 section 4.2.4)."""
+def may_serve_stale_on_error(entry: Entry, head: RequestHead, now: float, answered: bool) -> bool:
+    """Whether a stale response stands in for an upstream that failed (RFC 5861 section 4, RFC 9111 section 4.2.4). answered:
+    it sent an error; otherwise there was no response at all."""
     if head.flags & f.CACHE_CONTROL:
         wish = parse_cache_control(head.get(b"cache-control") or b"")
         if wish.no_cache:
             return False
         if wish.stale_if_error > 0 and not entry.must_revalidate and now < entry.fresh_until + wish.stale_if_error:
             return True
-    return now < entry.stale_if_error_until
+    return now < entry.stale_if_error_until or (not answered and now < entry.stale_if_unreachable_until)

@@ -16,6 +16,7 @@ from agent.core.http.head import RequestHead, ResponseHead
 UNDERSTOOD: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 451, 500, 501, 502, 503, 504})
 """Status codes whose caching this cache knows all about (must-understand, RFC 9111 section 5.2.2.3)."""
 _NEVER: Final = frozenset({206, 304})
+"""A 206 is judged as the 200 that it is a part of (agent.core.cache.parts)."""
 
 _DROPPED: Final = f.CONNECTION | f.HOP | f.TRANSFER_ENCODING | f.CONTENT_LENGTH | f.AGE | f.VIA | f.CACHE_STATUS | f.TRAILER
 
@@ -145,6 +146,7 @@ def _set_times(
     if rules.must_revalidate or rules.proxy_revalidate or rules.no_cache:
         entry.stale_while_revalidate_until = 0.0
         entry.stale_if_error_until = 0.0
+        entry.stale_if_unreachable_until = 0.0
         return
     # s-maxage forbids what is stale as well, but not where its own response says that it may be (s-maxage=10,
     # stale-while-revalidate=60 is how origins ask for it); what is only configured gives way to it.
@@ -153,6 +155,7 @@ def _set_times(
         rules.stale_while_revalidate, 0.0 if shared else policy.stale_while_revalidate
     )
     entry.stale_if_error_until = fresh_until + window(rules.stale_if_error, 0.0 if shared else policy.stale_if_error)
+    entry.stale_if_unreachable_until = 0.0 if shared else fresh_until + policy.stale_if_unreachable
 
 
 def stored_fields(response: ResponseHead, rules: Directives, policy: CachePolicy) -> list[Field]:

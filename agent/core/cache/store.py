@@ -11,6 +11,9 @@ from typing import Any, Final
 from agent.core.cache.entry import Entry
 from agent.core.cache.eviction import make_policy
 from agent.core.cache.eviction.base import Policy
+from agent.core.cache.parts import part_key
+from agent.core.cache.vary import variant_of
+from agent.core.http.head import RequestHead
 
 ENTRY_BYTES: Final = 1300
 """An entry without its fields and body: the object, its key, strings, index places and slot."""
@@ -75,8 +78,11 @@ class CacheStore:
         self.policy: Policy = make_policy(policy, size_bytes)
         self.slots: dict[bytes, Slot] = {}
         self.count = 0
+        self.parts = 0
+        """How many of the entries are parts: where there is none, nobody needs to look for one."""
         self.by_service: dict[str, ServiceCacheStats] = {}
-        self._hosts: dict[bytes, dict[Entry, None]] = {}
+        self._hosts: dict[bytes, dict[bytes, Entry | list[Entry]]] = {}
+        """By host and target: the one entry, or all where there are several (variants, services, parts)."""
         self._tags: dict[bytes, dict[Entry, None]] = {}
         self._sweep: list[bytes] = []
         self.epoch = 0
@@ -92,6 +98,13 @@ class CacheStore:
 
     def find(self, key: bytes) -> Slot | None:
         return self.slots.get(key)
+
+    def find_part(self, key: bytes, head: RequestHead) -> Entry | None:
+        """The stored part of the representation that the request selects."""
+        slot = self.slots.get(part_key(key))
+        if slot is None:
+            return None
+        return slot.variants.get(variant_of(slot.vary, head)) if slot.vary else slot.entry
 
     def on_hit(self, entry: Entry) -> None:
         self.policy.hit(entry)
@@ -125,6 +138,8 @@ class CacheStore:
             slot.entry = entry
         self._index(entry)
         self.count += 1
+        if entry.first >= 0:
+            self.parts += 1
         stats.entries += 1
         stats.bytes += entry.size
         stats.inserts += 1
@@ -161,17 +176,41 @@ class CacheStore:
             if slot.entry is None and not slot.variants:
                 del self.slots[entry.key]
         self.count -= 1
+        if entry.first >= 0:
+            self.parts -= 1
         stats = self._stats(entry.service)
         stats.entries -= 1
         stats.bytes -= entry.size
-        _drop(self._hosts, entry.host, entry)
+        self._unlink_url(entry)
         for tag in entry.tags:
             _drop(self._tags, tag, entry)
 
     def _index(self, entry: Entry) -> None:
-        self._hosts.setdefault(entry.host, {})[entry] = None
+        targets = self._hosts.get(entry.host)
+        if targets is None:
+            targets = {}
+            self._hosts[entry.host] = targets
+        known = targets.get(entry.target)
+        if known is None:
+            targets[entry.target] = entry
+        elif isinstance(known, list):
+            known.append(entry)
+        else:
+            targets[entry.target] = [known, entry]
         for tag in entry.tags:
             self._tags.setdefault(tag, {})[entry] = None
+
+    def _unlink_url(self, entry: Entry) -> None:
+        targets = self._hosts[entry.host]
+        known = targets[entry.target]
+        if isinstance(known, list):
+            known.remove(entry)
+            if len(known) == 1:
+                targets[entry.target] = known[0]
+            return
+        del targets[entry.target]
+        if not targets:
+            del self._hosts[entry.host]
 
     def _stats(self, service: str) -> ServiceCacheStats:
         stats = self.by_service.get(service)
@@ -221,15 +260,16 @@ class CacheStore:
     def purge_url(self, host: bytes, target: bytes, soft: bool = False) -> int:
         """Every stored response of one URL: host (and port) and target (path and query)."""
         self._mark(host.lower() + target)
-        return self.purge([entry for entry in self._of_host(host) if entry.target == target], soft)
+        targets = self._hosts.get(host.lower())
+        known = targets.get(target) if targets is not None else None
+        if known is None:
+            return 0
+        return self.purge(known if isinstance(known, list) else [known], soft)
 
     def purge_key(self, key: bytes, soft: bool = False) -> int:
         """Every stored response of one primary key."""
         self._mark(key)
-        slot = self.slots.get(key)
-        if slot is None:
-            return 0
-        return self.purge(([slot.entry] if slot.entry is not None else []) + list(slot.variants.values()), soft)
+        return self.purge(self._of_key(key) + self._of_key(part_key(key)), soft)
 
     def purge_prefix(self, host: bytes, prefix: bytes, soft: bool = False) -> int:
         self._mark_all()
@@ -267,16 +307,23 @@ class CacheStore:
         self._marks.clear()
         self._marked_all = self.epoch
 
+    def _of_key(self, key: bytes) -> list[Entry]:
+        slot = self.slots.get(key)
+        if slot is None:
+            return []
+        return ([slot.entry] if slot.entry is not None else []) + list(slot.variants.values())
+
     def _of_host(self, host: bytes) -> list[Entry]:
-        return list(self._hosts.get(host.lower(), ()))
+        targets = self._hosts.get(host.lower())
+        return _flat(targets) if targets is not None else []
 
     # -- for people
 
     def entries(self) -> list[Entry]:
         """Every entry, in no particular order."""
         found: list[Entry] = []
-        for entries in self._hosts.values():
-            found.extend(entries)
+        for targets in self._hosts.values():
+            found.extend(_flat(targets))
         return found
 
     def listing(self, service: str = "", host: bytes = b"", prefix: bytes = b"", limit: int = 100) -> list[Entry]:
@@ -310,6 +357,16 @@ class CacheStore:
         }
 
 
+def _flat(targets: dict[bytes, Entry | list[Entry]]) -> list[Entry]:
+    found: list[Entry] = []
+    for known in targets.values():
+        if isinstance(known, list):
+            found.extend(known)
+        else:
+            found.append(known)
+    return found
+
+
 def _drop(index: dict[bytes, dict[Entry, None]], key: bytes, entry: Entry) -> None:
     entries = index.get(key)
     if entries is not None:
@@ -326,6 +383,7 @@ def _useless(entry: Entry, now: float) -> bool:
         and now > entry.fresh_until
         and now > entry.stale_while_revalidate_until
         and now > entry.stale_if_error_until
+        and now > entry.stale_if_unreachable_until
     )
 
 

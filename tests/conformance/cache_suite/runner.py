@@ -16,7 +16,11 @@ RUNNER = Path(__file__).with_name("run.mjs")
 SERVICE = {
     "hosts": ["*"],
     "retries": {"attempts": 0},  # the suite cannot read the result of a request that was tried twice
-    "cache": {"enabled": True, "set_cookie": "pass"},  # whether Set-Cookie is stored is what some tests are about
+    "cache": {
+        "enabled": True,
+        "set_cookie": "pass",  # whether Set-Cookie is stored is what some tests are about
+        "vary_language": "select",
+    },
 }
 
 
