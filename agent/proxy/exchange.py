@@ -303,6 +303,8 @@ class Exchange(Reply):
         self.over = True
         if self.timer is not None:
             self.timer.cancel()
+        if self.keeper is not None:
+            self.keeper.drop()
         path = self.path
         elapsed = perf_counter() - self.started
         policy = self.policy

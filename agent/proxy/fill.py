@@ -26,6 +26,8 @@ from agent.proxy.sink import Failure
 
 JOIN_MAX: Final = 65_536
 """Bodies up to this size are kept as one piece."""
+PIECES_MAX: Final = 16_384
+"""A body in more pieces than this is not kept: each is an object, and some origins send chunks of a few octets."""
 
 
 class Fill(Flight):
@@ -188,9 +190,12 @@ class Fill(Flight):
             return
         self.total += len(piece)
         entry.body.append(piece)
-        if self.keeping and self.total > self.path.store.object_bytes_max:
-            self.keeping = False
-            self._land()
+        if self.keeping:
+            store = self.path.store
+            self._charge(self.held + len(piece))
+            if self.total > store.object_bytes_max or store.filling > store.filling_max or len(entry.body) > PIECES_MAX:
+                self.keeping = False
+                self._land()
         for reader in list(self.readers):
             if not reader.connection.writing_paused:
                 self._advance(reader, entry)
@@ -219,6 +224,7 @@ class Fill(Flight):
             entry.body.append(piece)
         self.state = DONE
         self._land()
+        self._charge(0)
         entry.length = self.total
         if self.keeping and not self._purged():
             self.path.hit_for_pass.pop(self.flight, None)
@@ -238,6 +244,7 @@ class Fill(Flight):
         self.policy.counters.fills_failed += 1
         self.state = DONE
         self._land()
+        self._charge(0)
         readers, self.readers = self.readers, []
         self.entry = None
         for reader in readers:

@@ -51,6 +51,8 @@ class Flight(Source):
         self.base = 0
         """Pieces dropped from the front of the entry's body, once it is known to be too large to keep."""
         self.keeping = True
+        self.held = 0
+        """Bytes of the body that are in memory, as the store counts them in `filling`."""
         self.paused = False
         self.requested_at = path.wall()
         self.epoch = path.store.epoch
@@ -162,6 +164,7 @@ class Flight(Source):
         held = 0
         for piece in entry.body:
             held += len(piece)
+        self._charge(held)
         limit = self.path.http.buffer_bytes_max
         if held > limit and not self.paused:
             self.paused = True
@@ -171,6 +174,11 @@ class Flight(Source):
             self.forward.resume()
 
     # -- the end
+
+    def _charge(self, held: int) -> None:
+        """Tell the store how much of the response is in memory."""
+        self.path.store.filling += held - self.held
+        self.held = held
 
     def _purged(self) -> bool:
         """A purge came for this URL after the request had been sent."""
@@ -188,6 +196,7 @@ class Flight(Source):
     def _cancel(self) -> None:
         self.state = DONE
         self._land()
+        self._charge(0)
         self.entry = None
         forward = self.forward
         if forward is not None:

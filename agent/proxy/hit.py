@@ -3,11 +3,12 @@
 from time import perf_counter
 
 from agent.core.cache import cache_status
+from agent.core.cache.cost import WIRE_BODY_MAX
 from agent.core.http.fields import REQUEST_ID
 from agent.core.http.head import RequestHead
 from agent.proxy.gate import Plan
 from agent.proxy.reply import Downstream
-from agent.proxy.serve import WIRE_BODY_MAX, hit_wire
+from agent.proxy.serve import hit_wire
 
 
 def answer_hit(connection: Downstream, head: RequestHead, plan: Plan, started: float) -> bool:

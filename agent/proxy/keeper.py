@@ -14,6 +14,7 @@ from agent.proxy.datapath import DataPath, RoutePolicy
 from agent.proxy.effects import storage_of
 from agent.proxy.reply import Reply
 
+PIECES_MAX: Final = 16_384
 PIECE_MIN: Final = 65_536
 """Pieces that are smaller on average are joined to one."""
 _STATED: Final = frozenset({"s-maxage", "max-age", "expires", "cdn-cache-control"})
@@ -33,23 +34,35 @@ class Keeper:
         self.epoch = path.store.epoch
         self.body: list[bytes] = []
         self.size = 0
+        self.keeping = True
         self.framed = True
         """The message itself says where it ends."""
 
     def add(self, piece: bytes) -> None:
+        if not self.keeping:
+            return
+        store = self.path.store
         self.size += len(piece)
-        if self.size <= self.path.store.object_bytes_max:
-            self.body.append(piece)
-        else:
+        store.filling += len(piece)
+        self.body.append(piece)
+        if self.size > store.object_bytes_max or store.filling > store.filling_max or len(self.body) > PIECES_MAX:
+            self.drop()
+
+    def drop(self) -> None:
+        """It will not be stored, or has been."""
+        if self.keeping:
+            self.keeping = False
+            self.path.store.filling -= self.size
             self.body = []
 
     def end(self) -> None:
         """The response is complete."""
         store = self.path.store
         entry = self.entry
-        if self.size > store.object_bytes_max or store.purged_since(self.epoch, self.head.authority, self.head.target, self.key):
+        if not self.keeping or store.purged_since(self.epoch, self.head.authority, self.head.target, self.key):
             return
         body = self.body
+        self.drop()
         if len(body) > 1 and self.size < PIECE_MIN * len(body):
             body = [b"".join(body)]
         entry.body = body

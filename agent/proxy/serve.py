@@ -3,6 +3,7 @@
 from typing import Final
 
 from agent.core.cache import cache_status
+from agent.core.cache.cost import WIRE_BODY_MAX
 from agent.core.cache.entry import Entry
 from agent.core.cache.freshness import age_seconds
 from agent.core.cache.parts import selected
@@ -13,8 +14,6 @@ from agent.core.http.fields import Field
 from agent.proxy.datapath import DataPath
 from agent.proxy.exchange import Exchange
 
-WIRE_BODY_MAX: Final = 4096
-"""Bodies up to this size are kept joined to their head, so that a hit is one write of one object. The store counts it."""
 _CRLF: Final = b"\r\n"
 
 

@@ -1,13 +1,10 @@
-"""The L1 store: entries by key and variant, within a number of bytes that the process really uses.
-
-Sizes count what CPython takes for an entry (objects, headers, index places), not only the body: `ENTRY_BYTES` and the rest
-were measured, and tests/unit/cache/test_store.py measures them again.
-"""
+"""The L1 store: entries by key and variant, within a number of bytes that the process really uses (`agent.core.cache.cost`)."""
 
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from agent.core.cache.cost import cost_bytes
 from agent.core.cache.entry import Entry
 from agent.core.cache.eviction import make_policy
 from agent.core.cache.eviction.base import Policy
@@ -15,29 +12,12 @@ from agent.core.cache.parts import part_key
 from agent.core.cache.vary import variant_of
 from agent.core.http.head import RequestHead
 
-ENTRY_BYTES: Final = 1300
-"""An entry without its fields and body: the object, its key, strings, index places and slot."""
-FIELD_BYTES: Final = 60
-"""A field line beyond its own octets, on average: many are shared by all entries through the memo of lines."""
-PIECE_BYTES: Final = 45
-WIRE_BODY_MAX: Final = 4096
-"""Bodies up to this size are kept a second time, joined to their head (`Entry.wire`)."""
 VARIANTS_MAX: Final = 64
 """Variants of one key; an origin that varies on more (a cookie, a user agent) is not worth the room."""
 TAGS_MAX: Final = 64
+FILLING_SHARE: Final = 4
 MARKS_MAX: Final = 1024
 """Purged URLs that are remembered by name for the fills under way; after so many, every fill under way counts as purged."""
-
-
-def cost_bytes(entry: Entry) -> int:
-    """What an entry costs the process."""
-    head = 0
-    for field in entry.fields:
-        head += len(field.line) + FIELD_BYTES
-    size = ENTRY_BYTES + 2 * len(entry.key) + len(entry.target) + head + entry.length + PIECE_BYTES * len(entry.body)
-    if entry.length <= WIRE_BODY_MAX:
-        size += head + entry.length + 150
-    return size
 
 
 class Slot:
@@ -74,6 +54,8 @@ class CacheStore:
     def __init__(self, size_bytes: int, policy: str = "s3fifo", object_bytes_max: int = 8 * 1024 * 1024) -> None:
         self.size_bytes = size_bytes
         self.object_bytes_max = min(object_bytes_max, size_bytes)
+        self.filling = 0
+        """Bytes of responses that are on their way into the store, beside `size_bytes`."""
         self.policy_name = policy
         self.policy: Policy = make_policy(policy, size_bytes)
         self.slots: dict[bytes, Slot] = {}
@@ -93,6 +75,11 @@ class CacheStore:
     @property
     def used_bytes(self) -> int:
         return self.policy.used
+
+    @property
+    def filling_max(self) -> int:
+        """What `filling` may come to: a quarter of the store, or one response of the largest size."""
+        return max(self.size_bytes // FILLING_SHARE, self.object_bytes_max)
 
     # -- look-ups
 
@@ -352,6 +339,7 @@ class CacheStore:
             "policy": self.policy_name,
             "size_bytes": self.size_bytes,
             "used_bytes": self.used_bytes,
+            "filling_bytes": self.filling,
             "entries": self.count,
             "services": services,
         }
