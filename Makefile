@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard setup.py) $(shell find agent plugins -name '*.py' -o -name '*.json')
 
-.PHONY: up test check static docs picture clean
+.PHONY: up test check static docs picture cache-suite clean
 
 up: $(VENV)/.run ## set up and run the demo; ARGS="--for 10s" hands options on
 	$(BIN)/pilotfish demo $(ARGS)
 
-test: $(VENV)/.dev ## set up and run the whole suite
+test: $(VENV)/.dev cache-suite ## set up and run the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: static ## lint, types, import contracts, quick tests
@@ -30,6 +30,9 @@ docs: $(VENV)/.dev ## write the generated pages again
 
 picture: $(VENV)/.run ## draw docs/demo.svg from a running demo, in which an instance is killed
 	$(BIN)/python docs/draw_demo.py docs/demo.svg
+
+cache-suite: $(VENV)/.dev ## get the public HTTP cache tests; without node or npm their test is skipped, with the reason
+	@$(BIN)/python -m tests.conformance.cache_suite --fetch-only
 
 clean:
 	rm -rf $(VENV) build *.egg-info

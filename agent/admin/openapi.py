@@ -95,6 +95,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         policy=TEXT,
         size_bytes=COUNT,
         used_bytes=COUNT,
+        filling_bytes=COUNT,
         entries=COUNT,
         services=_map(_object(entries=COUNT, bytes=COUNT, inserts=COUNT, evictions=COUNT, purged=COUNT, rejected=COUNT)),
         listing_=_list(

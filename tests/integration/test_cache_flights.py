@@ -342,3 +342,37 @@ def test_who_waits_on_a_validation_is_served_although_the_first_left_and_the_who
     held.release(1)
     assert second.reply().body == b"new"
     second.close()
+
+
+def filling(rig: Rig) -> int:
+    return int(rig.agent.get("/cache")["filling_bytes"])
+
+
+def test_what_is_on_its_way_into_the_store_is_bounded_too() -> None:
+    """Beyond a quarter of the store responses pass and are not kept, however many come at once; each reaches its client whole."""
+    body = bytes(300_000)
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1)
+    with Rig({"web": {}}, store={"size": "1MiB", "object_bytes_max": "400KiB"}) as rig:
+        scripts = [script_held(rig, head + body, b"!") for _ in range(6)]
+        clients = []
+        for target, held in scripts:
+            held.release(1)
+            clients.append(ask(rig.client(), target))
+            wait_for_requests(rig, target, 1)
+        for client in clients:
+            client.until(b"\r\n\r\n" + body)
+        assert 0 < filling(rig) <= 400 * 1024 + len(body)
+        for (_, held), client in zip(scripts, clients, strict=True):
+            held.release(2)
+            assert client.exactly(1) == b"!"
+            client.close()
+        wait_until(lambda: filling(rig) == 0, "all to have landed")
+        assert rig.agent.get("/cache")["entries"] == 1
+
+
+def test_a_body_in_too_many_pieces_passes_and_is_not_kept(rig: Rig) -> None:
+    target = rig.script(HEAD.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n")
+    assert rig.get(target).body == b"x" * 20_000
+    rig.get(target)
+    assert rig.count(target) == 2
+    wait_until(lambda: filling(rig) == 0, "nothing to be on its way")

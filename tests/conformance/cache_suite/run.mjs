@@ -75,7 +75,7 @@ function verdictOf (test, results, tests) {
 await new Promise(resolve => origin.listen(0, '127.0.0.1', resolve))
 say({ port: origin.address().port })
 const base = await new Promise(resolve => readline.createInterface({ input: process.stdin }).once('line', resolve))
-await runTests(chosen(), fetch, false, base.trim(), 1000)
+await runTests(chosen(), fetch, false, base.trim(), 200)
 const results = getResults()
 const tests = new Map(suites.flatMap(suite => suite.tests).map(test => [test.id, test]))
 const report = []
