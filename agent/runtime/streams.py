@@ -11,11 +11,31 @@ from agent.core.swim.envelope import Envelope
 from agent.core.swim.errors import WireError
 from agent.core.swim.io import Input, OpenStream, StreamAnswer, StreamFailed, StreamReply, StreamRequest
 from agent.core.swim.messages import Foreign, Message, Place
-from agent.core.swim.stream import StreamReader, encode_stream
+from agent.core.swim.stream import StreamReader, encode_slices
 from agent.runtime.links import Links
 from agent.runtime.transport import Connection, Stream, Transport
 
 CLOSED: Final = "closed without an answer"
+SLICE_BYTES: Final = 1024
+
+
+async def encoded(message: Message) -> bytes:
+    """The message's frame, made in slices so that the data path has its turn in between."""
+    slices = []
+    for piece in encode_slices(message):
+        slices.append(piece)
+        if len(piece) > SLICE_BYTES:
+            await asyncio.sleep(0)
+    return b"".join(slices)
+
+
+async def read_some(reader: StreamReader, data: bytes) -> Message | None:
+    """`reader.feed`, in slices likewise."""
+    message = reader.feed(data)
+    while reader.has_more:
+        await asyncio.sleep(0)
+        message = reader.feed(b"")
+    return message
 
 
 class StreamBounds(Struct, frozen=True):
@@ -107,7 +127,7 @@ class Streams:
             self._links.bytes_in += len(data)
             if self._incoming_bytes > self._bounds.incoming_bytes_max:
                 raise WireError("too_large", "streams hold more than their bound")
-            message = reader.feed(data)
+            message = await read_some(reader, data)
         if isinstance(message, Foreign):
             self._links.foreign += 1
             return
@@ -121,7 +141,7 @@ class Streams:
         finally:
             del self._waiting[number]
         if reply is not None:
-            await self._write(stream, self._envelope.close_stream(encode_stream(reply)))
+            await self._write(stream, self._envelope.close_stream(await encoded(reply)))
 
     def reply(self, effect: StreamReply) -> None:
         """Carry out; what nobody waits for any more is forgotten."""
@@ -150,7 +170,7 @@ class Streams:
             async with asyncio.timeout(effect.timeout_s):
                 stream = await self._transport.connect(effect.to)
                 try:
-                    await self._write(stream, self._envelope.prefix + self._envelope.close_stream(encode_stream(effect.message)))
+                    await self._write(stream, self._envelope.prefix + self._envelope.close_stream(await encoded(effect.message)))
                     if effect.answered:
                         result = StreamAnswer(effect.stream, await self._read_answer(stream))
                 finally:
@@ -173,7 +193,7 @@ class Streams:
         reader = StreamReader(self._envelope, labelled=False)
         while data := await stream.read():
             self._links.bytes_in += len(data)
-            message = reader.feed(data)
+            message = await read_some(reader, data)
             if message is not None:
                 return message
         raise ConnectionError(CLOSED)

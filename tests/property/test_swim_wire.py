@@ -10,9 +10,9 @@ from agent.core.swim import lzw
 from agent.core.swim.envelope import Envelope
 from agent.core.swim.errors import REASONS, WireError
 from agent.core.swim.keyring import KeyRing
-from agent.core.swim.messages import Error, Message, PushPull
+from agent.core.swim.messages import Error, Message, NodeState, PushPull
 from agent.core.swim.sizes import size_of
-from agent.core.swim.stream import StreamReader, encode_stream
+from agent.core.swim.stream import NODES_A_SLICE, StreamReader, encode_stream
 from agent.core.swim.wire import decode_packet, encode, encoded_size, pack, pack_parts, pack_within, packed_size
 from tests.property.swim_messages import packet_messages, stream_messages
 
@@ -49,6 +49,25 @@ def test_a_stream_comes_back_however_it_is_cut(message: Message, envelope: Envel
             got = reader.feed(data[at : at + step])
             assert (got is None) == (at + step < len(data))
         assert got == message
+
+
+@given(st.integers(150, 900), envelopes, st.integers(5_000, 200_000))
+def test_a_large_state_is_read_in_slices(count: int, envelope: Envelope, step: int) -> None:
+    nodes = tuple(NodeState(f"n{number}", b"\x0a\0" + number.to_bytes(2, "big"), 7946, number, 0) for number in range(count))
+    message = PushPull(nodes, True, b"state")
+    data = envelope.prefix + envelope.close_stream(encode_stream(message))
+    reader = StreamReader(envelope, True)
+    got = None
+    slices = 0
+    for at in range(0, len(data), step):
+        assert got is None
+        got = reader.feed(data[at : at + step])
+        while reader.has_more:
+            assert got is None
+            slices += 1
+            got = reader.feed(b"")
+    assert got == message
+    assert slices or step < len(data) or count <= NODES_A_SLICE
 
 
 @given(st.lists(packet_messages, max_size=40), st.integers(60, 1400))

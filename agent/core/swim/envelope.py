@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # without keys, nothing of `cryptography` is loaded
 LABEL_BYTES_MAX: Final = 255
 SEAL_BYTES: Final = 29
 """What sealing adds: version, nonce, tag."""
+COMPRESS_BYTES_MAX: Final = 16 * 1024
+"""What is larger goes as it is: compressing takes some 200 µs a kilobyte where it is compiled, and nothing else runs meanwhile."""
 STREAM_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of a stream's message, sealed or not, and of what it expands to: 10,000 members with all the metadata that they may have."""
 
@@ -63,7 +65,7 @@ class Envelope:
 
     def close_packet(self, frame: bytes) -> bytes:
         """The datagram. A checksum is of use only where no tag is."""
-        if self.compress:
+        if self.compress and len(frame) <= COMPRESS_BYTES_MAX:
             frame = compressed(frame)
         ring = self.sealing
         return self.prefix + (with_crc(frame) if ring is None else ring.seal(frame, self.label))
@@ -92,7 +94,7 @@ class Envelope:
 
     def close_stream(self, frame: bytes) -> bytes:
         """All that goes into a stream in one direction, the label left out."""
-        if self.compress:
+        if self.compress and len(frame) <= COMPRESS_BYTES_MAX:
             frame = compressed(frame)
         ring = self.sealing
         if ring is None:

@@ -8,6 +8,7 @@ Nothing but the content says where a frame ends, for the peer keeps its directio
 reader takes octets as they come and says when it has a message.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgpack
@@ -39,15 +40,30 @@ from agent.core.swim.schema import (
 from agent.core.swim.wire import MARK, expanded, user_message
 
 NODES_MAX: Final = 65_536
+NODES_A_SLICE: Final = 200
+"""Members that are written or read at once: below 2 ms."""
 SMALL: Final = frozenset({PING, ACK, ERROR})
 
 
 def encode_stream(message: Message) -> bytes:
     """One message as it stands in a stream. Raises ValueError for one that only packets carry."""
+    return b"".join(encode_slices(message))
+
+
+def encode_slices(message: Message) -> Iterator[bytes]:
+    """The same in pieces of bounded work, between which a host may do something else."""
     if isinstance(message, PushPull):
         user = MARK + message.user if message.user else b""
-        header = pack_body({"Join": message.join, "Nodes": len(message.nodes), "UserStateLen": len(user)})
-        return b"".join((b"\x06", header, *map(pack_node_state, message.nodes), user))
+        yield b"\x06" + pack_body({"Join": message.join, "Nodes": len(message.nodes), "UserStateLen": len(user)})
+        for at in range(0, len(message.nodes), NODES_A_SLICE):
+            yield b"".join(map(pack_node_state, message.nodes[at : at + NODES_A_SLICE]))
+        yield user
+    else:
+        yield encode_small(message)
+
+
+def encode_small(message: Message) -> bytes:
+    """Any but a push/pull."""
     if isinstance(message, User | Foreign):
         payload = MARK + message.payload if isinstance(message, User) else message.payload
         return b"\x08" + pack_body({"UserMsgLen": len(payload)}) + payload
@@ -58,7 +74,10 @@ def encode_stream(message: Message) -> bytes:
 
 
 class FrameReader:
-    """Reads one plain frame. `feed` gives the message once it is whole."""
+    """Reads one plain frame. `feed` gives the message once it is whole.
+
+    Where `has_more` is true it has enough octets for more than it has read: feed b"" to let it go on.
+    """
 
     def __init__(self, bytes_max: int, may_expand: bool = True) -> None:
         self._bytes_max = bytes_max
@@ -70,9 +89,14 @@ class FrameReader:
         self._user = bytearray()
         self._user_to_come = 0
         self._join = False
+        self._inner: FrameReader | None = None
+        self.has_more = False
 
     def feed(self, data: bytes) -> Message | None:
         """None while more must come. Octets behind the message are left unread. Raises `WireError`."""
+        self.has_more = False
+        if self._inner is not None:
+            return self._read_inner(b"")
         if self._kind < 0:
             if not data:
                 return None
@@ -100,11 +124,18 @@ class FrameReader:
         except UNPACK_ERRORS as error:
             raise WireError("malformed", f"not msgpack: {error or type(error).__name__}") from None
 
-    def _expand(self, body: Body) -> Message:
+    def _expand(self, body: Body) -> Message | None:
         if not self._may_expand:
             raise WireError("unsupported", "a compressed frame in a compressed frame")
-        message = FrameReader(self._bytes_max, False).feed(expanded(body, self._bytes_max))
-        if message is None:
+        self._inner = FrameReader(self._bytes_max, False)
+        return self._read_inner(expanded(body, self._bytes_max))
+
+    def _read_inner(self, data: bytes) -> Message | None:
+        inner = self._inner
+        assert inner is not None
+        message = inner.feed(data)
+        self.has_more = inner.has_more
+        if message is None and not self.has_more:
             raise WireError("truncated", "a compressed frame without an end")
         return message
 
@@ -116,7 +147,11 @@ class FrameReader:
             self._nodes_to_come = natural(body, b"Nodes", NODES_MAX)
             self._user_to_come = natural(body, b"UserStateLen", self._bytes_max)
             self._join = flag(body, b"Join")
+        slice_end = self._nodes_to_come - NODES_A_SLICE
         while self._nodes_to_come:
+            if self._nodes_to_come == slice_end:
+                self.has_more = True
+                return None
             body = self._body()
             if body is None:
                 return None
@@ -153,8 +188,14 @@ class StreamReader:
         self._no_label = labelled and not envelope.prefix
         self._buffer = bytearray()
         self._frame: FrameReader | None = None
+        self._opened = False
         self._sealed_bytes = 0
         self.received_bytes = 0
+
+    @property
+    def has_more(self) -> bool:
+        """There is work left in what has come: feed b"" to go on."""
+        return self._frame is not None and self._frame.has_more
 
     def feed(self, data: bytes) -> Message | None:
         """None while more must come. Raises `WireError`."""
@@ -162,7 +203,7 @@ class StreamReader:
         if self.received_bytes > self._envelope.stream_bytes_max:
             raise WireError("too_large", f"a stream of more than {self._envelope.stream_bytes_max} bytes")
         if self._frame is not None:
-            return self._frame.feed(data)
+            return self._opened_frame(b"") if self._opened else self._frame.feed(data)
         self._buffer += data
         if not self._past_label():
             return None
@@ -202,7 +243,13 @@ class StreamReader:
             return None
         header = bytes(self._buffer[:5])
         plain = ring.open(bytes(self._buffer[5 : 5 + self._sealed_bytes]), header + self._envelope.label)
-        message = FrameReader(self._envelope.stream_bytes_max).feed(plain)
-        if message is None:
+        self._opened = True
+        self._frame = FrameReader(self._envelope.stream_bytes_max)
+        return self._opened_frame(plain)
+
+    def _opened_frame(self, plain: bytes) -> Message | None:
+        assert self._frame is not None
+        message = self._frame.feed(plain)
+        if message is None and not self._frame.has_more:
             raise WireError("truncated", "an encrypted frame without an end")
         return message

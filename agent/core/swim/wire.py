@@ -11,11 +11,12 @@ nothing deeper is read. A packet is taken whole or not at all. Everything here i
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from agent.core.swim import lzw
 from agent.core.swim.errors import WireError
-from agent.core.swim.messages import Foreign, Message, PushPull, User
+from agent.core.swim.messages import Alive, Dead, Foreign, Message, PushPull, Suspect, User
 from agent.core.swim.schema import (
     ACK,
     ALIVE,
@@ -47,7 +48,11 @@ PART_BYTES: Final = 2
 """and what each message in it costs besides its own size."""
 CRC_BYTES: Final = 5
 
-IN_PACKETS: Final = frozenset({PING, INDIRECT_PING, ACK, SUSPECT, ALIVE, DEAD, NACK})
+REMEMBERED: Final = 1024
+"""News comes, and is sent, again and again by design: so many encoded and decoded messages are kept (about 1 MB at most each way)."""
+
+NEWS: Final = frozenset({SUSPECT, ALIVE, DEAD})
+IN_PACKETS: Final = NEWS | {PING, INDIRECT_PING, ACK, NACK}
 
 
 def encode(message: Message) -> bytes:
@@ -57,10 +62,18 @@ def encode(message: Message) -> bytes:
     if isinstance(message, Foreign):
         return b"\x08" + message.payload
     if isinstance(message, PushPull):
-        raise ValueError("push/pull goes over a stream")
+        raise ValueError("PushPull goes over a stream")
+    if isinstance(message, Alive | Suspect | Dead):
+        return encode_news(message)
     kind, write = WRITERS[type(message)]
     if kind not in IN_PACKETS:
         raise ValueError(f"{type(message).__name__} goes over a stream")
+    return bytes((kind,)) + write(message)
+
+
+@lru_cache(REMEMBERED)
+def encode_news(message: Alive | Suspect | Dead) -> bytes:
+    kind, write = WRITERS[type(message)]
     return bytes((kind,)) + write(message)
 
 
@@ -171,7 +184,14 @@ def decode_message(data: bytes) -> Message:
         return user_message(data[1:])
     if kind not in IN_PACKETS:
         raise WireError("unsupported", f"message type {kind} in a packet")
+    if kind in NEWS:
+        return decode_news(data)
     return READERS[kind](unpack_body(data[1:]))
+
+
+@lru_cache(REMEMBERED)
+def decode_news(data: bytes) -> Message:
+    return READERS[data[0]](unpack_body(data[1:]))
 
 
 def user_message(payload: bytes) -> User | Foreign:
