@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from math import inf
 
@@ -68,7 +69,7 @@ def test_packets_go_through_the_codec_both_ways(kind: str) -> None:
     async def work() -> None:
         world = World(kind)
         hearing, talking = Script(), Script()
-        ring = KeyRing([bytes(16)], lambda size: b"n" * size)
+        ring = KeyRing([bytes(16)], os.urandom)
         one, two = (driver(world, core, Envelope("blue", ring)) for core in (hearing, talking))
         await one.start()
         await two.start()
@@ -198,7 +199,7 @@ def test_a_question_over_a_stream_is_answered(kind: str) -> None:
         world = World(kind)
         asked, asking = Script(), Script()
         asked.answer = lambda event: (StreamReply(event.stream, state),) if isinstance(event, StreamRequest) else ()
-        envelope = Envelope("blue", KeyRing([bytes(16)], lambda size: b"n" * size), compress=True)
+        envelope = Envelope("blue", KeyRing([bytes(16)], os.urandom), compress=True)
         one, two = driver(world, asked, envelope), driver(world, asking, envelope)
         await one.start()
         await two.start()

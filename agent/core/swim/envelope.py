@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from agent.core.swim.errors import WireError
+from agent.core.swim.replay import ReplayWindow
 from agent.core.swim.schema import ENCRYPTED, LABEL
 from agent.core.swim.wire import CRC_BYTES, compressed, with_crc
 
@@ -22,6 +23,10 @@ SEAL_BYTES: Final = 29
 """What sealing adds: version, nonce, tag."""
 COMPRESS_BYTES_MAX: Final = 16 * 1024
 """What is larger goes as it is: compressing takes some 200 µs a kilobyte where it is compiled, and nothing else runs meanwhile."""
+NONCE_AT: Final = slice(1, 13)
+"""Where a sealed frame's nonce stands."""
+REPLAY_FRAMES: Final = 8192
+"""At 100 packets a second one to three minutes; at most 2 MB."""
 STREAM_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of a stream's message, sealed or not, and of what it expands to: 10,000 members with all the metadata that they may have."""
 
@@ -42,6 +47,7 @@ class Envelope:
         accept_plain: bool = False,
         send_plain: bool = False,
         stream_bytes_max: int = STREAM_BYTES_MAX,
+        replay_frames: int = REPLAY_FRAMES,
     ) -> None:
         self.label = label.encode()
         if len(self.label) > LABEL_BYTES_MAX:
@@ -52,6 +58,7 @@ class Envelope:
         self.accept_plain = accept_plain
         self.send_plain = send_plain
         self.stream_bytes_max = stream_bytes_max
+        self._window = ReplayWindow(replay_frames)
 
     @property
     def sealing(self) -> "KeyRing | None":
@@ -76,11 +83,18 @@ class Envelope:
         if self.ring is None:
             return data
         try:
-            return self.ring.open(data, self.label)
+            plain = self.ring.open(data, self.label)
         except WireError:
             if not self.accept_plain:
                 raise
-        return data
+            return data
+        self.see(data)
+        return plain
+
+    def see(self, sealed: bytes) -> None:
+        """A sealed frame that verified. Raises `WireError` where it came before."""
+        if not self._window.is_new(bytes(sealed[NONCE_AT])):
+            raise WireError("replayed", "a frame that came before")
 
     def without_label(self, data: bytes) -> bytes:
         if not data:

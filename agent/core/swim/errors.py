@@ -12,10 +12,12 @@ REASONS: Final = (
     "label",
     "not_encrypted",
     "not_decrypted",
+    "replayed",
 )
 """truncated: ends too early. malformed: not msgpack, LZW or a frame. unsupported: a type of frame that has no place there.
 out_of_bounds: a field is missing, of another type, or beyond its bound. too_large: a size, count or expansion beyond its bound.
-label: of another cluster. not_encrypted: plain where keys are set, or encrypted where none is. not_decrypted: no key fits."""
+label: of another cluster. not_encrypted: plain where keys are set, or encrypted where none is. not_decrypted: no key fits.
+replayed: it came before."""
 
 
 class WireError(Exception):

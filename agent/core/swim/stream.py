@@ -242,7 +242,9 @@ class StreamReader:
         if len(self._buffer) < 5 + self._sealed_bytes:
             return None
         header = bytes(self._buffer[:5])
-        plain = ring.open(bytes(self._buffer[5 : 5 + self._sealed_bytes]), header + self._envelope.label)
+        sealed = bytes(self._buffer[5 : 5 + self._sealed_bytes])
+        plain = ring.open(sealed, header + self._envelope.label)
+        self._envelope.see(sealed)
         self._opened = True
         self._frame = FrameReader(self._envelope.stream_bytes_max)
         return self._opened_frame(plain)

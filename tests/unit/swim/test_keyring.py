@@ -1,7 +1,6 @@
 """Keys are installed, used and removed while members talk; what does not verify is not opened."""
 
 import itertools
-from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,13 +15,15 @@ from agent.core.swim.wire import decode_packet, encode
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 
 
-def nonces() -> Callable[[int], bytes]:
-    counter = itertools.count()
-    return lambda size: next(counter).to_bytes(size, "big")
+_counter = itertools.count()
+
+
+def counted(size: int) -> bytes:
+    return next(_counter).to_bytes(size, "big")
 
 
 def ring(*keys: bytes) -> KeyRing:
-    return KeyRing(keys, nonces())
+    return KeyRing(keys, counted)
 
 
 def test_a_rotation_is_heard_at_every_step_by_every_member() -> None:
@@ -95,6 +96,38 @@ def test_plain_is_heard_with_keys_only_where_that_is_configured() -> None:
     assert StreamReader(moving, True).feed(stream) == Ping(1, "a")
     assert decode_packet(moving.open_packet(strict.close_packet(encode(Ack(1))))) == [Ack(1)]
     assert decode_packet(plain.open_packet(moving.close_packet(encode(Ack(1))))) == [Ack(1)]
+
+
+def test_what_came_before_is_not_taken_again_within_the_window() -> None:
+    sealed = Envelope("blue", ring(OLD), replay_frames=10)
+    packet = sealed.close_packet(encode(Ack(1)))
+    stream = sealed.prefix + sealed.close_stream(encode_stream(Ping(1, "a")))
+    hearer = Envelope("blue", ring(NEW, OLD), replay_frames=10, accept_plain=True)
+    assert hearer.open_packet(packet)
+    assert StreamReader(hearer, True).feed(stream) == Ping(1, "a")
+    for replay in (hearer.open_packet, StreamReader(hearer, True).feed):
+        with pytest.raises(WireError) as caught:
+            replay(packet if replay == hearer.open_packet else stream)
+        assert caught.value.reason == "replayed"
+    for _ in range(9):
+        hearer.open_packet(sealed.close_packet(encode(Ack(1))))
+    with pytest.raises(WireError, match="replayed"):
+        hearer.open_packet(packet)
+    for _ in range(10):
+        hearer.open_packet(sealed.close_packet(encode(Ack(1))))
+    assert hearer.open_packet(packet), "the window is of frames, and has an end"
+
+
+def test_strangers_do_not_fill_the_window_and_without_one_nothing_is_remembered() -> None:
+    sealed, forgetful = Envelope(ring=ring(OLD), replay_frames=2), Envelope(ring=ring(OLD), replay_frames=0)
+    packet = sealed.close_packet(encode(Ack(1)))
+    sealed.open_packet(packet)
+    for number in range(20):
+        with pytest.raises(WireError, match="no key"):
+            sealed.open_packet(b"\x01" + bytes((number,)) * 60)
+    with pytest.raises(WireError, match="replayed"):
+        sealed.open_packet(packet)
+    assert forgetful.open_packet(packet) == forgetful.open_packet(packet)
 
 
 def test_a_stream_cannot_be_taken_for_a_packet_nor_its_length_be_changed() -> None:
