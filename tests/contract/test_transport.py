@@ -148,3 +148,30 @@ def test_a_place_that_is_taken_is_an_os_error_and_one_that_was_left_is_free(kind
         await again.close()
 
     run(work)
+
+
+def test_ipv6_is_as_ipv4(kind: str) -> None:
+    async def echo(stream: Stream) -> None:
+        await stream.write(await stream.read())
+
+    async def work() -> None:
+        world = World(kind)
+        one, two = world.transport(("::1", 0)), world.transport(("::1", 0))
+        heard = Heard(echo)
+        try:
+            await one.start(Heard())
+        except OSError:
+            pytest.skip("no IPv6 here")
+        await two.start(heard)
+        one.send(two.place, b"six")
+        await until(lambda: heard.packets, "the packet")
+        assert heard.packets == [(one.place, b"six")]
+        stream = await one.connect(two.place)
+        await stream.write(b"stream")
+        assert await read_all(stream) == b"stream"
+        assert heard.sources[0][0] == "::1"
+        stream.close()
+        await one.close()
+        await two.close()
+
+    run(work)
