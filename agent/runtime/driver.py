@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from agent.core.swim.envelope import Envelope
 from agent.core.swim.errors import WireError
-from agent.core.swim.io import Effect, Input, OpenStream, PacketIn, SendPacket, StreamReply, Wake
+from agent.core.swim.io import Effect, Input, Join, OpenStream, PacketIn, SendPacket, StreamReply, Wake
 from agent.core.swim.messages import Foreign, Place
 from agent.core.swim.wire import decode_packet, pack
 from agent.runtime.links import Links
@@ -97,6 +97,10 @@ class Driver:
         self._carry_out(self._core.step(self._clock(), event))
         self._feed_waiting()
         self._set_timer()
+
+    def join(self, place: Place) -> None:
+        """Ask the member there to be let in; it ends in a `JoinEnded`, whatever happens."""
+        self._receive(Join((place,)))
 
     def _receive(self, event: Input) -> None:
         """An input from outside: whatever it does to the core, the agent goes on."""

@@ -11,7 +11,7 @@ from agent.runtime.transport import Connection, Stream, Transport
 from agent.runtime.transport.memory import MemoryNetwork, MemoryTransport
 from agent.runtime.transport.sockets import SocketTransport
 
-BOUND_S = 20.0
+BOUND_S = 40.0
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
