@@ -98,8 +98,8 @@ def compare(
             if name in BY_NAME:
                 results.samples += _rounds(proxies, BY_NAME[name], upstream, seconds, rounds)
         if IDLE in scenarios:
-            # A proxy may need a file for each side; ours holds one.
-            number = min(idle_connections, files // 2 - 100)
+            # An idle client takes one file of the proxy; some more are for its upstream side.
+            number = min(idle_connections, files - 500)
             results.held = [idle.connections(proxy, number, seconds) for proxy in proxies]
     finally:
         for proxy in proxies:

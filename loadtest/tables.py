@@ -156,7 +156,9 @@ def short(results: Results) -> str:
         memory = f"{median(sample.pss_kib for sample in starts) / 1024:.0f}" if starts else ""
         ready = f"{median(sample.ready_s for sample in starts):.2f}" if starts else ""
         rows.append((LABELS[proxy], f"{hit:.1f}", f"{forward:.1f}", memory, ready))
-    return markdown(("CPU µs per request", "cache hit", "forward", "idle MiB", "ready s"), rows) if rows else ""
+    if not rows:
+        return ""
+    return markdown(("CPU µs per request", "cache hit", "forward", "idle MiB", "ready s"), rows) + disturbed_line(results)
 
 
 def _number(value: float | None, digits: int) -> str:
