@@ -12,7 +12,6 @@ def invalidations(nodes: int, loss: float, seed: int, count: int, every_s: float
     """How long until the others have each, and what it costs."""
     net = Net(nodes, seed, loss)
     net.run(1.5)
-    quiet_rate = sum(net.bytes.values()) / 1.5
     names = list(net.hosts)
     sent: dict[tuple[str, int, int], float] = {}
     for number in range(count):
@@ -37,7 +36,7 @@ def invalidations(nodes: int, loss: float, seed: int, count: int, every_s: float
         "missed": missed,
         "questions for what is missing": sum(host.core.invalidations.repairs.asked for host in net.live()),
         "marked stale": sum(len(host.stale) for host in net.live()),
-        "kB per node and invalidation": round((sum(net.bytes.values()) - quiet_rate * (net.now - 1000.0)) / nodes / count / 1000, 2),
+        "kB per node and invalidation": round(sum(net.bytes_by_kind[kind] for kind in (3, 4, 5, 6, 7)) / nodes / count / 1000, 2),
     }
 
 

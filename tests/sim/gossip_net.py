@@ -107,6 +107,7 @@ class Net:
         self.tick_fanout = tick_fanout
         self.cut: Callable[[str, str], bool] = lambda source, to: False
         self.bytes: Counter[str] = Counter()
+        self.bytes_by_kind: Counter[int] = Counter()
         self.packets = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -149,6 +150,7 @@ class Net:
     def packet(self, source: str, to: str, payload: bytes, headers: int = HEADERS_BYTES) -> None:
         assert len(payload) <= 1300, len(payload)
         self.bytes[source] += len(payload) + headers
+        self.bytes_by_kind[payload[1]] += len(payload) + headers  # the number that each message begins with
         self.packets += 1
         if self.random.random() >= self.loss:
             # A LAN, and a peer whose loop may have something else to do first.

@@ -107,6 +107,13 @@ def test_one_push_pull_brings_a_newcomer_all_there_is() -> None:
     assert len(late.state) == 30
 
 
+def test_many_that_start_at_once_know_each_other_in_a_few_seconds() -> None:
+    net = Net(150, 9)
+    for host in net.hosts.values():
+        host.give(Publish((("load", net.random.randbytes(60)),)))
+    assert net.run(10.0, net.agrees)
+
+
 def test_a_member_that_is_gone_is_forgotten_by_all_and_stays_so() -> None:
     net = Net(10, 5, config=GossipConfig(limits=Limits(node_grace=10.0)))
     for host in net.hosts.values():

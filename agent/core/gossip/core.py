@@ -45,6 +45,10 @@ from agent.core.gossip.nodes import Limits, Nodes, delta_bytes, pack, positions_
 from agent.core.gossip.state import NodeState
 
 HOUSEKEEP_S: Final = 5.0
+CATCH_UP_S: Final = 1.0
+"""Who does not know every live member's state asks a random one for everything, by stream: after so long, and then ever less often
+(a member may have none: a Serf agent, for one)."""
+CATCH_UP_MAX_S: Final = 60.0
 
 
 class GossipConfig(Struct, frozen=True):
@@ -77,6 +81,8 @@ class GossipCore:
         self._exchange_at = now + config.interval * chance.random()
         self._housekeep_at = now + HOUSEKEEP_S
         self._digest_bytes = PACKET_BYTES - 32 - len(name.encode())
+        self._catch_up_at = now + CATCH_UP_S
+        self._catch_up_s = CATCH_UP_S
         self._joined = False
 
     def next_wake(self) -> float:
@@ -114,7 +120,11 @@ class GossipCore:
             # Within a tenth of the interval, so that agents started together do not stay in step.
             self._exchange_at = now + self.config.interval * (0.9 + 0.2 * self.chance.random())
             peers = pick(self.chance, self.live, 1)
-            if peers:
+            if peers and len(self.nodes.by_name) <= len(self.live) and now >= self._catch_up_at:
+                self._catch_up_at = now + self._catch_up_s
+                self._catch_up_s = min(2 * self._catch_up_s, CATCH_UP_MAX_S)
+                self._effects.append(SendStream(peers[0], self.push_pull(now)))
+            elif peers:
                 self._send(peers, Digest(self.name, 2, self.nodes.digest(now, self._digest_bytes)))
         if now >= self._housekeep_at:
             self._housekeep_at = now + HOUSEKEEP_S
@@ -128,6 +138,7 @@ class GossipCore:
             at = bisect_left(self.live, name)
             if at == len(self.live) or self.live[at] != name:
                 self.live.insert(at, name)
+                self._catch_up_s = CATCH_UP_S
             self.nodes.member_up(name)
 
     def _member_gone(self, name: str, now: float) -> None:

@@ -18,6 +18,7 @@ from agent.core.gossip.chance import Chance, pick
 from agent.core.gossip.io import Apply, Broadcast, Effect, Invalidate, Issued, MarkStale, SendPacket
 from agent.core.gossip.messages import (
     BROADCAST_BYTES,
+    NUMBER_MAX,
     Acknowledge,
     Ask,
     Invalidation,
@@ -29,7 +30,7 @@ from agent.core.gossip.messages import (
     encode,
 )
 from agent.core.gossip.repair import Repairs
-from agent.core.gossip.streams import Ring, StreamState, batches
+from agent.core.gossip.streams import Ring, StreamState, batches, invalidation_bytes
 from agent.core.gossip.waits import Wait, Waits
 
 KINDS: Final = ("url", "prefix", "host", "tag", "service", "all")
@@ -38,6 +39,8 @@ LIVES: Final = 2
 CONTEXT_MAX: Final = 16
 """Streams in a context: those that moved last. What is older has long been everywhere, or was given up."""
 CONTEXT_BYTES_MAX: Final = 500
+ITEM_BYTES_MAX: Final = BROADCAST_BYTES - 16
+"""All of one invalidation. None of ours is larger; a larger one is applied, but neither kept nor passed on."""
 SUBJECT_BYTES_MAX: Final = 400
 """Host and value of one invalidation. A longer URL or prefix goes as the prefix of what fits, which drops more, never less."""
 ACKS_A_SECOND: Final = 10_000
@@ -115,13 +118,14 @@ class Invalidator:
             raise ValueError(f"an invalidation is of a kind among {', '.join(KINDS)}, not {kind}")
         if len(order.after) > CONTEXT_MAX or context_bytes(order.after) > CONTEXT_BYTES_MAX:
             raise ValueError(f"a context names at most {CONTEXT_MAX} streams in {CONTEXT_BYTES_MAX} octets")
-        if len(host) + len(value) > SUBJECT_BYTES_MAX:
-            if kind not in ("url", "prefix") or len(host) >= SUBJECT_BYTES_MAX:
-                raise ValueError(f"what an invalidation names has at most {SUBJECT_BYTES_MAX} octets, not {len(host) + len(value)}")
-            kind, value = "prefix", value[: SUBJECT_BYTES_MAX - len(host)]
         own = self.own
-        sequence = own.highest + 1
-        return Invalidation(self.name, own.generation, sequence, kind, order.soft, host, value, order.wait_s > 0.0, order.after)
+        item = Invalidation(self.name, own.generation, own.highest + 1, kind, order.soft, host, b"", order.wait_s > 0.0, order.after)
+        room = min(ITEM_BYTES_MAX - invalidation_bytes(item), SUBJECT_BYTES_MAX - len(host))
+        if len(value) > room:
+            if kind not in ("url", "prefix") or room < 0:
+                raise ValueError(f"what an invalidation names has at most {room + len(host)} octets, not {len(host) + len(value)}")
+            kind, value = "prefix", value[:room]
+        return msgspec.structs.replace(item, kind=kind, value=value)
 
     def context(self) -> tuple[Stream, ...]:
         """What has been seen here, of the streams that moved last."""
@@ -164,11 +168,12 @@ class Invalidator:
                 continue
             self._stale_if(stream.learn(item.sequence, now), stream)
             stream.take(item.sequence, now)
-            self.ring.add(item)
             self.applied += 1
             self.effects.append(Apply(item))
-            if message.rumour:
-                self._pass_on(item, now)
+            if invalidation_bytes(item) <= ITEM_BYTES_MAX:
+                self.ring.add(item)
+                if message.rumour:
+                    self._pass_on(item, now)
             if item.ack:
                 self._acknowledge(item, now)
             self.repairs.note(stream, now)
@@ -192,7 +197,7 @@ class Invalidator:
     def learn(self, position: Stream, now: float, hint: str) -> None:
         """Someone says that a stream goes that far."""
         if position.origin == self.name:
-            if (position.generation, position.sequence) > (self.own.generation, self.own.highest):
+            if (self.own.generation, self.own.highest) < (position.generation, position.sequence) and position.generation < NUMBER_MAX:
                 self._reborn(position.generation + 1, now)
             return
         stream = self.stream(position.origin, position.generation, now)

@@ -4,15 +4,21 @@ Tolerant of versions: fields that a newer agent appends are skipped, fields that
 that is not known is `UnreadableError`, for the host to count and drop.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 PACKET_BYTES: Final = 1200
 """What one payload may take of a datagram of 1,400 octets, beside the frame, the encryption and what membership piggybacks."""
 BROADCAST_BYTES: Final = 1000
 """What a broadcast may take: membership piggybacks it beside its own."""
+
+
+NUMBER_MAX: Final = 2**53
+"""Generations, versions and sequences. What is larger is refused: no counter comes there, and one that did could not rise any more."""
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+Name = Annotated[str, Meta(max_length=255)]
 
 
 class UnreadableError(ValueError):
@@ -22,17 +28,17 @@ class UnreadableError(ValueError):
 class Position(Struct, frozen=True, array_like=True, gc=False):
     """How much the sender has of one node's state: all versions up to `floor`; tombstones up to `collected` may be gone."""
 
-    node: str
-    generation: int
-    floor: int
-    collected: int = 0
+    node: Name
+    generation: Number
+    floor: Number
+    collected: Number = 0
 
 
 class Item(Struct, frozen=True, array_like=True, gc=False):
     """One key as of a version. value None: it is deleted (a tombstone)."""
 
     key: str
-    version: int
+    version: Number
     value: bytes | None
 
 
@@ -42,12 +48,12 @@ class NodeDelta(Struct, frozen=True, array_like=True):
     collected: the sender has dropped tombstones up to there. have: all that the sender has, for knowing when a refill is complete.
     """
 
-    node: str
-    generation: int
-    collected: int
-    after: int
-    upto: int
-    have: int
+    node: Name
+    generation: Number
+    collected: Number
+    after: Number
+    upto: Number
+    have: Number
     items: tuple[Item, ...] = ()
 
 
@@ -55,7 +61,7 @@ class Digest(Struct, frozen=True, array_like=True, tag=1):
     """What the sender has; the receiver gives what it lacks. answer: 2 opens an exchange (say what you lack, and what changed at yours
     of late that I did not name), 1 answers (say what you lack of that), 0 ends it."""
 
-    sender: str
+    sender: Name
     answer: int
     positions: tuple[Position, ...] = ()
 
@@ -70,9 +76,9 @@ class Delta(Struct, frozen=True, array_like=True, tag=2):
 class Stream(Struct, frozen=True, array_like=True, gc=False):
     """One life of an origin of invalidations, and how many it has issued as far as the sender knows."""
 
-    origin: str
-    generation: int
-    sequence: int
+    origin: Name
+    generation: Number
+    sequence: Number
 
 
 class Invalidation(Struct, frozen=True, array_like=True):
@@ -82,9 +88,9 @@ class Invalidation(Struct, frozen=True, array_like=True):
     ack: the origin wants to hear from whoever has it. after: what its caller had seen; an ack without that says so.
     """
 
-    origin: str
-    generation: int
-    sequence: int
+    origin: Name
+    generation: Number
+    sequence: Number
     kind: str
     soft: bool = False
     host: bytes = b""
@@ -103,35 +109,35 @@ class Invalidations(Struct, frozen=True, array_like=True, tag=3):
 class Acknowledge(Struct, frozen=True, array_like=True, tag=4):
     """Direct to the origin: `sender` has applied these. early: those among them whose `after` it lacks as yet."""
 
-    sender: str
-    origin: str
-    generation: int
-    sequences: tuple[int, ...]
-    early: tuple[int, ...] = ()
+    sender: Name
+    origin: Name
+    generation: Number
+    sequences: tuple[Number, ...]
+    early: tuple[Number, ...] = ()
 
 
 class Ask(Struct, frozen=True, array_like=True, tag=5):
     """Send me these numbers of that stream."""
 
-    sender: str
-    origin: str
-    generation: int
-    sequences: tuple[int, ...]
+    sender: Name
+    origin: Name
+    generation: Number
+    sequences: tuple[Number, ...]
 
 
 class Lost(Struct, frozen=True, array_like=True, tag=6):
     """I do not have these numbers of that stream (any more). final: I am its origin, so nobody need be asked again."""
 
-    origin: str
-    generation: int
-    sequences: tuple[int, ...]
+    origin: Name
+    generation: Number
+    sequences: tuple[Number, ...]
     final: bool = False
 
 
 class Streams(Struct, frozen=True, array_like=True, tag=7):
     """How far the sender knows the streams to go. answer: tell me where you know more."""
 
-    sender: str
+    sender: Name
     streams: tuple[Stream, ...]
     answer: bool = False
 
@@ -142,7 +148,7 @@ class Exchange(Struct, frozen=True, array_like=True, tag=8):
     deltas: tuple[NodeDelta, ...] = ()
     digest: tuple[Position, ...] = ()
     streams: tuple[Stream, ...] = ()
-    sender: str = ""
+    sender: Name = ""
 
 
 Message = Digest | Delta | Invalidations | Acknowledge | Ask | Lost | Streams | Exchange

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from agent.core.gossip.messages import NodeDelta, Position, item_bytes
+from agent.core.gossip.messages import NUMBER_MAX, NodeDelta, Position, item_bytes
 from agent.core.gossip.state import NodeState
 
 COLD_BYTES = 300
@@ -203,7 +203,7 @@ class Nodes:
 
     def meet_self(self, generation: int, floor: int, now: float) -> bool:
         """Others know more of us than we do: we restarted and our generation did not rise. Take one that does."""
-        if (generation, floor) <= (self.own.generation, self.own.floor):
+        if (generation, floor) <= (self.own.generation, self.own.floor) or generation >= NUMBER_MAX:
             return False
         self.own.reborn(generation + 1, now)
         return True
