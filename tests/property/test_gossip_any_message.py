@@ -61,7 +61,7 @@ INPUTS: st.SearchStrategy[Input] = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(INPUTS, st.floats(0.0, 20.0)), min_size=1, max_size=40), st.integers(0, 99))
 @example([(MemberUp("a"), 0.0), (MemberUp("b"), 0.0), (Received(m.encode(LARGE)), 0.0), (Wake(), 1.0)], 1)
 def test_nothing_that_is_said_breaks_it(story: list[tuple[Input, float]], seed: int) -> None:

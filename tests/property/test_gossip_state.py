@@ -116,7 +116,7 @@ class Run:
                         taker.apply(delta, self.now)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32))
 def test_holders_never_go_back_and_always_converge(seed: int) -> None:
     run = Run()
