@@ -33,13 +33,17 @@ class AgentProcess:
     `config` is the configuration file as a mapping; `listen` and `agent` get defaults with port 0.
     """
 
-    def __init__(self, config: dict[str, Any], *, environ: dict[str, str] | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self, config: dict[str, Any], *, environ: dict[str, str] | None = None, path: Path | None = None, wrapper: tuple[str, ...] = ()
+    ) -> None:
         self.config = {"drain": {"delay": "0s", "timeout": "5s"}, **config}
         self.config["agent"] = {"id": "test-1", **config.get("agent", {})}
         self.config["listen"] = {"egress": "127.0.0.1:0", "admin": "127.0.0.1:0", **config.get("listen", {})}
         self._directory = tempfile.TemporaryDirectory(prefix="pilotfish-test-")
         self.path = path or Path(self._directory.name) / "pilotfish.yaml"
         self.environ = environ or {}
+        self.wrapper = wrapper
+        """What the agent's command line is handed to; must replace itself by it (exec)."""
         self.events: list[dict[str, Any]] = []
         self.stderr: list[str] = []
         self.process: subprocess.Popen[str] | None = None
@@ -59,7 +63,7 @@ class AgentProcess:
         if not self.path.exists():
             self.write()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "agent", "agent", "--config", str(self.path)],
+            [*self.wrapper, sys.executable, "-m", "agent", "agent", "--config", str(self.path)],
             cwd=build_directory(),
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **self.environ},
             stdout=subprocess.DEVNULL,
