@@ -169,7 +169,8 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle: Duration = 30.0
     """Between two reads of a response body."""
     attempt: Duration = 0.0
-    """One whole try up to the head."""
+    """One try, from the request being sent whole to the response's head (Envoy's per-try timeout): a client that takes its time over
+    a body does not use it up. Retried where `retries.on` has ``timeout``."""
     request: Duration = 60.0
     """From the request's head to the response's head, over all tries. A shorter deadline from the client wins
     (``X-Request-Timeout-Ms``, ``grpc-timeout``)."""
