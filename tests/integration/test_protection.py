@@ -224,7 +224,7 @@ def test_the_service_breaker_opens_and_probes_and_closes() -> None:
 def test_an_endpoints_breaker_leaves_the_others_alone() -> None:
     with Upstream(lambda _: response("x", 500)) as bad, Upstream(response("good")) as good:
         config = service(
-            bad, good, balance={"policy": "round_robin"}, breaker={"requests_min": 5, "error_rate": 0.6}, outlier={"enabled": False}
+            bad, good, balance={"policy": "round_robin"}, breaker={"requests_min": 5, "error_rate": 0.8}, outlier={"enabled": False}
         )
         with AgentProcess(config) as agent, RawClient(agent.egress) as client:
             statuses = [client.get("/").status for _ in range(40)]
