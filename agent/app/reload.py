@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from pathlib import Path
 from time import time
+from typing import Any
 
 from agent.app.settings import ConfigError, compare, load
 from agent.app.wiring import Agent
@@ -34,7 +36,7 @@ class Reloader:
         """`reload`, for callers that do not wait for it."""
         self._keep(self.reload(cause))
 
-    def _keep(self, work: "asyncio._CoroutineLike[object]") -> None:
+    def _keep(self, work: Coroutine[Any, Any, object]) -> None:
         task: asyncio.Task[object] = self.agent.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
