@@ -21,6 +21,7 @@ HOT_FILES = [
         for name in (
             [
                 "sink",
+                "story",
                 "upstream",
                 "pool",
                 "forward",
@@ -33,6 +34,7 @@ HOT_FILES = [
                 "limits",
                 "reply",
                 "hit",
+                "effects",
                 "exchange",
                 "serve",
                 "release",

@@ -140,6 +140,7 @@ class Agent:
         path.client_timeouts = settings.timeouts
         path.headers = settings.headers
         path.why = settings.why
+        path.tells = settings.why.recent > 0
         if path.recent.maxlen != settings.why.recent:
             path.recent = deque(path.recent, settings.why.recent)
         path.explain = told
@@ -221,6 +222,7 @@ class Agent:
             before = self.loop.time()
             await asyncio.sleep(TICK_S)
             now = self.loop.time()
+            self.path.set_wall()
             self.loop_lag_s = max(now - before - TICK_S, 0.0)
             self.loop_lag_max_s = max(self.loop_lag_max_s, self.loop_lag_s)
             for cluster in self.path.clusters.values():

@@ -18,7 +18,6 @@ class Contest:
         self.path = path
         self.policy = policy
         self.sink = sink
-        self.timeouts = policy.timeouts
         self.winner: Attempt | None = None
         self.deadline = 0.0
         """Loop time by which the response head must be there: the client's own deadline, or the configured limit if that is
@@ -37,6 +36,10 @@ class Contest:
 
     def on_head(self, attempt: "Attempt", head: ResponseHead) -> None:
         """A try has a response head."""
+        raise NotImplementedError
+
+    def on_progress(self, connection: UpstreamConnection) -> None:
+        """Some of the response has come, and more is to come."""
         raise NotImplementedError
 
     def on_try_end(self, attempt: "Attempt", trailers: list[Field]) -> None:
@@ -120,8 +123,8 @@ class Attempt(Try):
         forward = self.forward
         if forward.winner is self:
             connection = self.connection
-            if connection is not None and not connection.reading_paused and forward.timeouts.idle > 0.0:
-                forward.path.wheel.arm(connection, forward.path.loop.time() + forward.timeouts.idle)
+            if connection is not None and not connection.reading_paused:
+                forward.on_progress(connection)
             forward.sink.on_flush()
 
     def on_end(self, trailers: list[Field]) -> None:

@@ -1,6 +1,5 @@
 """A client's connection: heads in, exchanges begun, one answer after another in the order that they were asked for."""
 
-from time import perf_counter
 from typing import Any, Final
 
 from agent.core.http.body import RequestBody
@@ -79,7 +78,7 @@ class ClientConnection(Downstream):
             self.original_destination = original_destination(transport.get_extra_info("socket"))
         self.path.connections.add(self)
         if self.path.client_timeouts.keep_alive > 0.0:
-            self.path.wheel.arm(self.timer, self.path.loop.time() + self.path.client_timeouts.keep_alive)
+            self.path.wheel.arm(self.timer, self.path.clock() + self.path.client_timeouts.keep_alive)
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.gate.counters.open -= 1
@@ -106,7 +105,7 @@ class ClientConnection(Downstream):
         self.writing_paused = True
         limit_s = self.path.client_timeouts.tunnel_idle if self.tunnel else self.path.client_timeouts.body_idle
         if limit_s > 0.0:
-            self.path.wheel.arm(self.timer, self.path.loop.time() + limit_s)
+            self.path.wheel.arm(self.timer, self.path.clock() + limit_s)
 
     def resume_writing(self) -> None:
         self.writing_paused = False
@@ -138,7 +137,7 @@ class ClientConnection(Downstream):
         path = self.path
         http = path.http
         while data:
-            started = perf_counter()
+            started = path.clock()
             head = path.known_head(data)
             if head is not None:
                 data = b""
@@ -199,8 +198,9 @@ class ClientConnection(Downstream):
                 self.head_timed = True  # one limit for the whole head, however it dribbles in
 
     def _limit(self, seconds: float) -> None:
+        """The limit of what is waited for, from the clock's latest reading on."""
         if seconds > 0.0:
-            self.path.wheel.arm(self.timer, self.path.loop.time() + seconds)
+            self.path.wheel.arm(self.timer, self.path.now + seconds)
         else:
             self.timer.deadline = 0.0
 
@@ -257,6 +257,7 @@ class ClientConnection(Downstream):
             if len(self.buffer) > self.path.http.buffer_bytes_max:
                 self._pause_reading()
             return
+        self.path.clock()
         self._limit(self.path.client_timeouts.body_idle)
         pieces = self._body_pieces(data)
         if pieces is None or exchange is None or not self._serves(exchange):
@@ -323,6 +324,7 @@ class ClientConnection(Downstream):
         elif self.reading_paused:
             self._resume_reading()
             if not self.body_complete and not self.tunnel:
+                self.path.clock()
                 self._limit(self.path.client_timeouts.body_idle)
 
     def start_tunnel(self) -> None:
@@ -337,21 +339,18 @@ class ClientConnection(Downstream):
     # -- closing
 
     def _close_after_response(self) -> None:
-        if self.body_complete and not self.buffer and not self.eof:
-            self.state = LINGER
+        self.state = LINGER
+        rest = self.buffer
+        self.buffer = b""
+        if self.eof or (self.body_complete and not rest):
             self.timer.deadline = 0.0
             self.transport.close()
             return
-        self.buffer = b""
-        if self.eof:
-            self.state = LINGER
-            self.transport.close()
-            return
-        self.state = LINGER
         if self.reading_paused:
             self._resume_reading()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
+        self.path.clock()
         self._limit(LINGER_S)
 
     def _refuse(self, status: int, flag: str, reason: str) -> None:

@@ -37,6 +37,11 @@ LATENCY_BOUNDS_S: Final = (
 )
 
 
+_FINE_US: Final = 10_000
+_FINE: Final[bytes] = bytes(bisect_left(LATENCY_BOUNDS_S, (micros + 1) / 1_000_000.0) for micros in range(_FINE_US))
+"""The bucket of each whole number of µs up to 10 ms (every bound is one): an index instead of a search."""
+
+
 class Series:
     """Requests of one service, code class and outcome: how many, how long, how many in each latency bucket."""
 
@@ -50,7 +55,8 @@ class Series:
     def record(self, latency_s: float) -> None:
         self.count += 1
         self.sum_s += latency_s
-        self.buckets[bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
+        micros = int(latency_s * 1_000_000.0)
+        self.buckets[_FINE[micros] if 0 <= micros < _FINE_US else bisect_left(LATENCY_BOUNDS_S, latency_s)] += 1
 
 
 class ServiceCounters:

@@ -5,7 +5,7 @@ A reload swaps the cells at once (`DataPath.install`); requests under way keep t
 
 import asyncio
 from collections import deque
-from time import time
+from time import perf_counter, time
 from typing import Any, Final
 
 from agent.core.cache.config import CachePolicy
@@ -15,18 +15,22 @@ from agent.core.http.dates import format_http_date, parse_http_date
 from agent.core.http.head import RequestHead, ResponseHead, parse_request_head
 from agent.core.routing import endpoint as outcome
 from agent.core.routing.cluster import Cluster
-from agent.core.routing.config import Retries, Timeouts
+from agent.core.routing.config import Retries
 from agent.core.routing.endpoint import Endpoint
 from agent.core.routing.table import RouteTable, RouteTarget
 from agent.proxy.counters import ListenerCounters, ServiceCounters
 from agent.proxy.plugins import PluginHost
 from agent.proxy.pool import Pool, PoolLimits
+from agent.proxy.story import Story
 from agent.runtime.wheel import TimerWheel
 
 HEADS_MAX: Final = 1024
 """Whole heads remembered; a head gets in when it is seen twice, so that heads that never repeat do not crowd it out."""
 HEAD_BYTES_MAX: Final = 2048
 SEEN_MAX: Final = 4096
+
+_LOW_DIGITS: Final[list[bytes]] = [b"%03x" % number for number in range(4096)]
+"""The last digits of request numbers: formatting a number costs more than the rest of making an id."""
 
 _RETRY_OUTCOME: Final = {
     "connect-failure": outcome.CONNECT_FAILURE,
@@ -42,7 +46,11 @@ class RoutePolicy:
         self.target = target
         self.cluster = cluster
         self.counters = counters
-        self.timeouts: Timeouts = target.timeouts
+        timeouts = target.timeouts
+        self.request_s = timeouts.request
+        self.first_byte_s = timeouts.first_byte
+        self.attempt_s = timeouts.attempt
+        self.idle_s = timeouts.idle
         self.retries: Retries = target.retries
         self.cache: CachePolicy = target.cache
         self.hedge_enabled = bool(target.hedge.enabled)
@@ -86,6 +94,8 @@ class DataPath:
         self.client_timeouts = ClientTimeouts()
         self.headers = HeaderPolicy()
         self.why = WhyConfig()
+        self.tells = self.why.recent > 0
+        """Whether requests are remembered for `GET /why`."""
         self.table = RouteTable({})
         self.clusters: dict[str, Cluster] = {}
         self.policies: dict[tuple[RouteTarget, str], RoutePolicy] = {}
@@ -104,22 +114,29 @@ class DataPath:
         self.hit_for_pass: dict[bytes, float] = {}
         self.in_flight = 0
         self.access_log: Any = None
-        self.recent: deque[tuple[Any, ...]] = deque(maxlen=1024)
-        """What `agent.proxy.explain` needs of the latest requests."""
+        self.recent: deque[Story] = deque(maxlen=1024)
+        """The latest requests (`agent.proxy.explain`)."""
         self.explain: Any = None
         """Makes the answer to a request that asks why (agent.proxy.explain, introduced by agent.app.wiring)."""
+        self.now = 0.0
+        """The latest reading of `clock`. Whatever the loop calls first (octets from a client, a response head, a timer) reads it
+        anew; what follows from that in the same turn takes it from here."""
+        self._wall_offset_s = 0.0
+        self.set_wall()
         self._heads: dict[bytes, RequestHead] = {}
         self._seen: set[int] = set()
         self._rng = 0x9E3779B97F4A7C15
         self._request_number = 0
         self._request_prefix = b""
+        self._request_page = b""
         self._date = b""
         self._date_second = 0
 
     def seed(self, seed: int) -> None:
         """Set the generator behind splits, sampling and jitter, and what request ids begin with."""
         self._rng = (seed & 0xFFFFFFFFFFFFFFFF) or 1
-        self._request_prefix = b"%016x" % self._rng
+        self._request_prefix = b"%016x-" % self._rng
+        self._request_page = b""
 
     def random_u32(self) -> int:
         """The next of a xorshift sequence; good enough for splits and sampling, and cheap."""
@@ -132,8 +149,12 @@ class DataPath:
 
     def request_id(self) -> bytes:
         """A new X-Request-Id: a prefix of this process and a number."""
-        self._request_number += 1
-        return b"%s-%08x" % (self._request_prefix, self._request_number)
+        number = self._request_number
+        self._request_number = number + 1
+        low = number & 0xFFF
+        if low == 0 or not self._request_page:
+            self._request_page = self._request_prefix + b"%05x" % (number >> 12)
+        return self._request_page + _LOW_DIGITS[low]
 
     def trace_parent(self) -> bytes:
         """A new sampled traceparent (W3C Trace Context, version 00)."""
@@ -164,9 +185,19 @@ class DataPath:
         """The parsed head, where exactly these octets are remembered."""
         return self._heads.get(raw)
 
+    def clock(self) -> float:
+        """Monotonic seconds, finer than the loop's own clock, on the same scale; `now` remembers the reading."""
+        now = perf_counter()
+        self.now = now
+        return now
+
     def wall(self) -> float:
-        """Seconds of the wall clock."""
-        return time()
+        """Seconds of the wall clock at the latest reading of `clock`: a request is judged at the time that it came."""
+        return self.now + self._wall_offset_s
+
+    def set_wall(self) -> None:
+        """Follow the system's wall clock; to be called now and then."""
+        self._wall_offset_s = time() - self.clock()
 
     def date(self, now: float) -> bytes:
         """The value of a Date field, made once a second."""

@@ -1,13 +1,31 @@
 """What a response means to the store: whether it is kept, and what one that passed by makes stale (RFC 9111 sections 3, 4.3.5
 and 4.4)."""
 
+from typing import Final
+
 from agent.core.cache.invalidation import invalidated_targets
 from agent.core.cache.rules import key_of
-from agent.core.cache.storage import Storage, decide_storage
+from agent.core.cache.storage import Storage, decide_storage, directives_of
 from agent.core.cache.validation import update_from_head
 from agent.core.cache.vary import variant_of
+from agent.core.http import fields as f
 from agent.core.http.head import RequestHead, ResponseHead
 from agent.proxy.datapath import DataPath, RoutePolicy
+
+_NO_STORE: Final = Storage(False, "no-store", "RFC 9111 5.2.2.5")
+
+
+def after_pass(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, flight: bytes) -> Storage:
+    """To be called with the response to a request that made no flight because its key's responses were not to be shared lately:
+    where this one is, the next makes a flight again."""
+    if response.flags & f.CACHE_CONTROL:
+        rules = directives_of(response)
+        if rules.no_store and not rules.must_understand and response.get(b"cdn-cache-control") is None:
+            return _NO_STORE  # the usual reason, seen at a glance
+    decision = storage_of(path, policy, head, response, path.wall())
+    if decision.store:
+        path.hit_for_pass.pop(flight, None)
+    return decision
 
 
 def storage_of(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, now: float) -> Storage:
@@ -22,8 +40,8 @@ def storage_of(path: DataPath, policy: RoutePolicy, head: RequestHead, response:
 
 
 def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, response: ResponseHead, key: bytes) -> None:
-    """To be called with every response head of a service with a cache that did not come through a fill. key: under which the
-    request was looked up, with what plugins added to it; empty where it was not."""
+    """To be called with the response to every request that came neither through a fill nor past one. key: under which the request
+    was looked up, with what plugins added to it; empty where it was not."""
     if head.method == b"HEAD":
         if key:
             _refresh(path, policy, head, response, key)

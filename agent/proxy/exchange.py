@@ -1,19 +1,20 @@
 """One request and its response, seen from the client's side."""
 
-from time import perf_counter
 from typing import Any, Final
 
+from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
 from agent.core.http import fields as f
 from agent.core.http.fields import Field
 from agent.core.http.head import RequestHead, ResponseHead
 from agent.proxy import flags, rescue
-from agent.proxy.effects import after_response
+from agent.proxy.effects import after_pass, after_response
 from agent.proxy.forward import Forward
 from agent.proxy.gate import Plan
 from agent.proxy.keeper import Keeper, keeper_of
 from agent.proxy.reply import Downstream, Mute, Reply
 from agent.proxy.sink import Failure, ResponseSink
+from agent.proxy.story import Story
 from agent.runtime.sockets import reset
 
 _CRLF: Final = b"\r\n"
@@ -53,8 +54,8 @@ class Exchange(Reply):
         """The next piece of the source's body to be written."""
         self.entry: Entry | None = None
         self.tunnel = False
-        self.trace: list[tuple[Any, ...]] | None = None
-        """What was decided, step by step (agent.proxy.explain); None where nobody could ask."""
+        self.story: Story | None = None
+        """Takes note of what is decided; None where nobody could ask."""
         self.why = False
         self.body_copy: Any = None
         """Keeps the request's body for plugins (agent.proxy.changes)."""
@@ -72,6 +73,10 @@ class Exchange(Reply):
         self.body_bytes = 0
         self.body_bytes_max = 0
         self.removed_request_fields: frozenset[bytes] = frozenset()
+        self.passing = b""
+        """The flight's key, where the request did not make one because the key's responses were not to be shared lately."""
+        self.fwd = b""
+        """Why such a request went to the upstream, in the words of RFC 9211."""
         self.cache_suffix = b""
         """What a plugin adds to the cache key."""
         self.deadline = 0.0
@@ -137,7 +142,13 @@ class Exchange(Reply):
             self._switch_protocols(head)
             return
         policy = self.policy
-        if policy is not None and policy.cache.enabled:
+        if policy is not None and self.passing:
+            self.cache_status = cache_status.forwarded(self.fwd, head.status, False, False)
+            storage = after_pass(self.path, policy, self.head, head, self.passing)
+            if self.story is not None:
+                self.story.storage_at = self.path.now
+                self.story.storage = storage
+        elif policy is not None and policy.cache.enabled:
             keeper = keeper_of(self, policy, head, self.epoch, self.started, self.cache_suffix)
             after_response(self.path, policy, self.head, head, self.plan.key)
             if keeper is not None:
@@ -306,7 +317,7 @@ class Exchange(Reply):
         if self.keeper is not None:
             self.keeper.drop()
         path = self.path
-        elapsed = perf_counter() - self.started
+        elapsed = path.clock() - self.started
         policy = self.policy
         books = policy.counters if policy is not None else path.none
         if self.counted:
@@ -318,8 +329,9 @@ class Exchange(Reply):
             books.flag(self.flag)
         if path.access_log is not None:
             path.access_log.record(self, elapsed)
-        if self.trace is not None:
-            self.tell_story(elapsed, keep)
+        if self.story is not None:
+            self.tell_story(self.story, elapsed, keep)
+        self.forward = None
         source = self.source
         if source is not None:
             self.source = None
@@ -335,27 +347,24 @@ class Exchange(Reply):
     def answer_why(self) -> None:
         """The client asked why: it gets the explanation in place of the response, which is read and dropped."""
         self.why = True
-        self.trace = []
+        self.story = Story(self.head, self.gate.table, self.started)
+        self.story.in_full = True
         self.transport = Mute()
 
-    def tell_story(self, elapsed: float, keep: bool) -> None:
-        """Remember what an explanation needs (`agent.proxy.explain`), and nothing as large as a body; answer who asked."""
+    def tell_story(self, story: Story, elapsed: float, keep: bool) -> None:
+        """Remember what an explanation needs, and answer who asked for it."""
         path = self.path
-        story = (
-            self.head,
-            self.gate.table,
-            self.request_id,
-            self.policy.cluster.name if self.policy is not None else "",
-            self.status,
-            self.outcome,
-            self.flag,
-            self.detail,
-            self.cache_status,
-            self.upstream,
-            self.started,
-            elapsed,
-            self.trace,
-        )
+        story.head = self.head
+        story.request_id = self.request_id
+        if self.policy is not None:
+            story.service = self.policy.cluster.name
+        story.status = self.status
+        story.outcome = self.outcome
+        story.flag = self.flag
+        story.detail = self.detail
+        story.cache_status = self.cache_status
+        story.endpoint = self.upstream
+        story.elapsed_s = elapsed
         path.recent.append(story)
         if not self.why:
             return

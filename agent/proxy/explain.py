@@ -1,10 +1,6 @@
 """Why a request was answered as it was: the chain of decisions, put together only when somebody asks.
 
-What the data path keeps of a request is one tuple, the *story*, with a list of small tuples, the *trace*; here they get their
-names. Nothing in them is as large as a body.
-
-story: request head, route table, request id, service, status, outcome, flag, detail, Cache-Status, endpoint, start and duration
-in seconds, trace. trace: (when, step, values...) with the values that `STEPS` names.
+What the data path keeps of a request is a `Story` (agent.proxy.story); here its steps get their names and their order.
 """
 
 import json
@@ -14,8 +10,10 @@ from typing import Any, Final
 from agent.core.routing.breaker import STATE_NAMES
 from agent.proxy.counters import OUTCOMES
 from agent.proxy.flags import MEANING
+from agent.proxy.story import Story
 
-Story = tuple[Any, ...]
+Step = tuple[Any, ...]
+"""When it was taken (seconds of perf_counter), its name, and the values that `STEPS` names."""
 
 STEPS: Final[dict[str, tuple[str, ...]]] = {
     "plugin": ("plugin", "did"),
@@ -44,8 +42,8 @@ def find(stories: Iterable[Story], request_id: str, target: str) -> Story | None
     wanted = request_id.encode("latin-1", "replace")
     aim = target.encode("latin-1", "replace")
     for story in reversed(list(stories)):
-        head = story[0]
-        if (wanted and wanted in (story[2], head.get(b"x-request-id"))) or (aim and head.target == aim):
+        head = story.head
+        if (wanted and wanted in (story.request_id, head.get(b"x-request-id"))) or (aim and head.target == aim):
             return story
     return None
 
@@ -57,31 +55,63 @@ def told(agent_id: str, story: Story) -> bytes:
 
 def explain(agent_id: str, story: Story) -> dict[str, Any]:
     """The explanation: the request, what became of it, and the steps in the order that they were taken."""
-    head, table, request_id, service, status, outcome, flag, detail, cache_status, endpoint, started, elapsed_s, trace = story
-    steps = list(table.explain(head))
-    steps.extend(_step(entry, started) for entry in trace)
+    head = story.head
+    steps = list(story.table.explain(head))
+    steps.extend(_step(entry, story.started) for entry in sorted([*_usual(story), *story.more], key=lambda entry: float(entry[0])))
     return {
         "agent": agent_id,
-        "id": (request_id or head.get(b"x-request-id") or b"").decode("latin-1"),
+        "id": (story.request_id or head.get(b"x-request-id") or b"").decode("latin-1"),
         "request": {
             "method": head.method.decode("latin-1"),
             "authority": head.authority.decode("latin-1"),
             "target": head.target.decode("latin-1"),
         },
-        "service": service,
-        "status": status,
-        "outcome": OUTCOMES[outcome],
-        "cache_status": cache_status.decode("latin-1"),
-        "flag": flag,
-        "flag_meaning": MEANING.get(flag, ""),
-        "detail": detail,
-        "endpoint": endpoint,
-        "ms": round(elapsed_s * 1000, 3),
+        "service": story.service,
+        "status": story.status,
+        "outcome": OUTCOMES[story.outcome],
+        "cache_status": story.cache_status.decode("latin-1"),
+        "flag": story.flag,
+        "flag_meaning": MEANING.get(story.flag, ""),
+        "detail": story.detail,
+        "endpoint": story.endpoint,
+        "ms": round(story.elapsed_s * 1000, 3),
         "steps": steps,
     }
 
 
-def _step(entry: tuple[Any, ...], started: float) -> dict[str, Any]:
+def _usual(story: Story) -> list[Step]:
+    """The steps that have fields of their own."""
+    steps: list[Step] = []
+    if story.looked_at:
+        found = (story.age_s, story.fresh_for_s) if story.age_s or story.fresh_for_s else ()
+        steps.append((story.looked_at, "lookup", story.looked, story.section, *found))
+    if story.admitted_at:
+        steps.append(
+            (
+                story.admitted_at,
+                "admission",
+                story.admitted_to,
+                story.breaker,
+                story.in_flight,
+                story.concurrency_limit,
+                story.retries_under_way,
+                None,
+            )
+        )
+    if story.tried_at:
+        compared = (story.first, story.first_cost, story.second, story.second_cost) if story.first else None
+        steps.append((story.tried_at, "try", 1, story.tried, False, compared))
+    if story.answered_at:
+        steps.append((story.answered_at, "response", story.answered_by, story.answered_status, story.answered_try))
+    storage = story.storage
+    if storage is not None:
+        lifetime = storage.lifetime
+        fresh = (lifetime.seconds, lifetime.rule, lifetime.section) if lifetime is not None else None
+        steps.append((story.storage_at, "storage", storage.store, storage.rule, storage.section, fresh))
+    return steps
+
+
+def _step(entry: Step, started: float) -> dict[str, Any]:
     when, name, *values = entry
     step: dict[str, Any] = {"step": name, "at_ms": round((when - started) * 1000, 3)}
     for key, value in zip(STEPS[name], values, strict=False):

@@ -4,8 +4,7 @@ When the response turns out not to be for the cache, it goes to the first, and t
 what was one request does not become a thousand at once.
 """
 
-from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
@@ -97,10 +96,9 @@ class Fill(Flight):
 
     def _note(self, decision: Storage) -> None:
         leader = self.leader
-        if leader is not None and leader.trace is not None:
-            lifetime = decision.lifetime
-            fresh: Any = (lifetime.seconds, lifetime.rule, lifetime.section) if lifetime is not None else None
-            leader.trace.append((perf_counter(), "storage", decision.store, decision.rule, decision.section, fresh))
+        if leader is not None and leader.story is not None:
+            leader.story.storage_at = self.path.now
+            leader.story.storage = decision
 
     def _on_validated(self, stale: Entry, head: ResponseHead, now: float) -> None:
         merged = merge_304(stale, head, self.head, self.policy.cache, self.requested_at, now)
@@ -154,7 +152,8 @@ class Fill(Flight):
                 self._start(reader, entry, reader is not self.leader)
         for stranger in strangers:
             self.readers.remove(stranger)
-        ReleaseGate(self.leaver, strangers).open()
+        if strangers:
+            ReleaseGate(self.leaver, strangers).open()
 
     def _pass_on(self, head: ResponseHead, stale: Entry | None, now: float) -> None:
         """The response is for its first reader alone."""
@@ -175,7 +174,8 @@ class Fill(Flight):
             leader.send_response(head)
         else:
             self._cancel()
-        ReleaseGate(self.leaver, others).open()
+        if others:
+            ReleaseGate(self.leaver, others).open()
 
     def on_body(self, piece: bytes) -> None:
         if self.state == PASSING:
@@ -209,12 +209,16 @@ class Fill(Flight):
     def on_end(self, trailers: list[Field]) -> None:
         if self.state == PASSING:
             self.state = DONE
+            self.forward = None
             leader = self.leader
             if leader is not None:
                 self.leader = None
                 leader.source = None
                 leader.send_end(trailers)
             return
+        if self.state == DONE:  # a validation: its readers have been served
+            self.forward = None
+            self.leader = None
         if self.state != STREAMING:
             return
         entry = self.entry
@@ -222,9 +226,7 @@ class Fill(Flight):
         for piece in self.tail:
             self.total += len(piece)
             entry.body.append(piece)
-        self.state = DONE
-        self._land()
-        self._charge(0)
+        self._finish()
         entry.length = self.total
         if self.keeping and not self._purged():
             self.path.hit_for_pass.pop(self.flight, None)
@@ -242,9 +244,7 @@ class Fill(Flight):
 
     def on_abort(self, failure: Failure) -> None:
         self.policy.counters.fills_failed += 1
-        self.state = DONE
-        self._land()
-        self._charge(0)
+        self._finish()
         readers, self.readers = self.readers, []
         self.entry = None
         for reader in readers:
@@ -256,8 +256,7 @@ class Fill(Flight):
         stale = self.stale
         if stale is not None and self._serve_stale(stale, self.path.wall(), failure.status, False):
             return
-        self.state = DONE
-        self._land()
+        self._finish()
         readers, self.readers = self.readers, []
         for reader in readers:
             reader.source = None

@@ -193,6 +193,14 @@ class Flight(Source):
             self.timer.cancel()
             self.timer = None
 
+    def _finish(self) -> None:
+        """The response is over. What refers to each other is let go of here, so that no collector is needed."""
+        self.state = DONE
+        self._land()
+        self._charge(0)
+        self.forward = None
+        self.leader = None
+
     def _cancel(self) -> None:
         self.state = DONE
         self._land()

@@ -4,7 +4,6 @@
 still be tried again; after it, nothing is.
 """
 
-from time import perf_counter
 from typing import Any, Final
 
 from agent.core.http.body import LAST_CHUNK, encode_chunk
@@ -19,6 +18,7 @@ from agent.proxy.attempt import Attempt, Contest
 from agent.proxy.datapath import DataPath, RoutePolicy
 from agent.proxy.pool import Pool
 from agent.proxy.sink import Failure, ResponseSink
+from agent.proxy.story import Story, note_admission, note_try
 from agent.proxy.upstream import CLOSED, TUNNEL, UpstreamConnection
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
@@ -54,20 +54,18 @@ class Forward(Contest):
         self.body_bytes = 0
         self.body_kept = True
         self.body_done = not head.has_body
-        self.trace: list[tuple[Any, ...]] | None = None
-        """What is decided, step by step (agent.proxy.explain); None where nobody could ask."""
-        self.in_full = False
-        """The explanation was asked for: note all that was looked at."""
+        self.story: Story | None = None
+        """Takes note of what is decided; None where nobody could ask."""
         self.upstream = ""
 
     # -- from the side that wants the response
 
     def start(self) -> None:
-        now = self.path.loop.time()
+        now = self.path.now
         self.started = now
         self.clients_deadline = self.deadline > 0.0
-        if self.timeouts.request > 0.0:
-            limit = now + self.timeouts.request
+        if self.policy.request_s > 0.0:
+            limit = now + self.policy.request_s
             if self.deadline == 0.0 or limit < self.deadline:
                 self.deadline = limit
                 self.clients_deadline = False
@@ -75,13 +73,14 @@ class Forward(Contest):
         if reason != ADMITTED:
             self.over = True
             flag, text = reason_text(reason)
-            self._note_admission(now)
-            self._note("refused", flag, text)
+            if self.story is not None:
+                note_admission(self.story, self.cluster, now)
+                self.story.note("refused", flag, text)
             self.sink.on_failed(Failure(503, flag, f"{self.cluster.name}: {text}", 1.0))
             return
         self.admitted = True
-        if self.trace is not None:
-            self._note_admission(now)
+        if self.story is not None:
+            note_admission(self.story, self.cluster, now)
         self._try(now, None, False)
 
     def write_body(self, piece: bytes) -> bool:
@@ -110,7 +109,7 @@ class Forward(Contest):
             if self.head.chunked:
                 connection.transport.write(LAST_CHUNK)
             connection.request_sent = True
-            limits.arm_response_limit(self, connection)
+            limits.arm_response_limit(self, connection, self.path.clock())
 
     def pause(self) -> None:
         """Stop reading the response: its reader is slower."""
@@ -124,18 +123,21 @@ class Forward(Contest):
         if winner is not None and winner.connection is not None and not winner.over:
             connection = winner.connection
             connection.resume_reading()
-            limits.arm_idle_limit(self, connection, self.path.loop.time())
+            limits.arm_idle_limit(self, connection, self.path.clock())
+
+    def on_progress(self, connection: UpstreamConnection) -> None:
+        limits.arm_idle_limit(self, connection, self.path.clock())
 
     def touch(self) -> None:
         """Octets went through the tunnel: its idle limit begins anew."""
         winner = self.winner
         if winner is not None and winner.connection is not None and winner.connection.deadline > 0.0:
-            winner.connection.deadline = self.path.loop.time() + self.path.client_timeouts.tunnel_idle
+            winner.connection.deadline = self.path.clock() + self.path.client_timeouts.tunnel_idle
 
     def cancel(self) -> None:
         """Nobody wants the response any more."""
         if not self.over:
-            now = self.path.loop.time()
+            now = self.path.clock()
             for attempt in (self.attempt, self.hedge):
                 if attempt is not None:
                     attempt.abandon(now)
@@ -148,8 +150,8 @@ class Forward(Contest):
         if endpoint is None:
             if not hedge:
                 flag, text = self.cluster.explain_none(now)
-                if self.trace is not None:
-                    self._note("no endpoint", flag, text, self.cluster.explain(now))
+                if self.story is not None:
+                    self.story.note("no endpoint", flag, text, self.cluster.explain(now))
                 self._fail(now, outcome.LOCAL, Failure(503, flag, text, 1.0))
             return
         self.tries += 1
@@ -158,9 +160,8 @@ class Forward(Contest):
             self.hedge = attempt
         else:
             self.attempt = attempt
-        if self.trace is not None:
-            compared: Any = self.cluster.explain(now) if self.in_full else self.cluster.compared()
-            self.trace.append((perf_counter(), "try", self.tries, endpoint.address, hedge, compared))
+        if self.story is not None:
+            note_try(self.story, self.cluster, endpoint, self.tries, now, hedge)
         endpoint.begin(now)
         pool = endpoint.pool
         if pool is None:
@@ -184,7 +185,7 @@ class Forward(Contest):
             self._open_tunnel(attempt, connection)
             return
         transport = connection.transport
-        wire = self.wire if attempt.number == 1 else with_less_time(self.wire, self.path.loop.time() - self.started)
+        wire = self.wire if attempt.number == 1 else with_less_time(self.wire, self.path.now - self.started)
         if not head.has_body:
             transport.write(wire)
         else:
@@ -204,7 +205,7 @@ class Forward(Contest):
                     self.path.wheel.arm(connection, self.deadline)
                 self.sink.on_request_writable()
                 return
-        limits.arm_response_limit(self, connection)
+        limits.arm_response_limit(self, connection, self.path.clock())
 
     def _no_connection_in_time(self) -> None:
         self.limit_timer = None
@@ -213,14 +214,14 @@ class Forward(Contest):
         for attempt in (self.attempt, self.hedge):
             if attempt is not None and not attempt.over and attempt.connection is not None:
                 return
-        now = self.path.loop.time()
+        now = self.path.clock()
         for attempt in (self.attempt, self.hedge):
             if attempt is not None:
                 attempt.abandon(now)
         self._fail(now, outcome.LOCAL, Failure(504, limits.late_flag(self), limits.WAIT))
 
     def _open_tunnel(self, attempt: Attempt, connection: UpstreamConnection) -> None:
-        now = self.path.loop.time()
+        now = self.path.clock()
         attempt.head_latency_s = now - attempt.started
         connection.state = TUNNEL
         self.winner = attempt
@@ -232,7 +233,7 @@ class Forward(Contest):
 
     def _start_hedge(self) -> None:
         self.timer = None
-        now = self.path.loop.time()
+        now = self.path.clock()
         if self.over or self.winner is not None or self.attempt is None or not self.body_done:
             return
         if not self.cluster.budget.try_start():
@@ -248,7 +249,7 @@ class Forward(Contest):
 
     def on_head(self, attempt: Attempt, head: ResponseHead) -> None:
         """A try has a response head: pass it on, or try again."""
-        now = self.path.loop.time()
+        now = self.path.clock()
         latency = now - attempt.started
         attempt.head_latency_s = latency
         status = head.status
@@ -271,11 +272,14 @@ class Forward(Contest):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        connection = attempt.connection
-        if connection is not None and connection.state != CLOSED:
-            limits.arm_idle_limit(self, connection, now)
-        if self.trace is not None:
-            self.trace.append((perf_counter(), "response", self.upstream, status, attempt.number))
+        if status == 101 and attempt.connection is not None:
+            limits.arm_idle_limit(self, attempt.connection, now)
+        story = self.story
+        if story is not None:
+            story.answered_at = now
+            story.answered_by = self.upstream
+            story.answered_status = status
+            story.answered_try = attempt.number
         self.sink.on_response(head)
 
     def _give_up(self, attempt: Attempt, now: float, status: int) -> bool:
@@ -297,7 +301,7 @@ class Forward(Contest):
         return True
 
     def on_try_end(self, attempt: Attempt, trailers: list[Field]) -> None:
-        now = self.path.loop.time()
+        now = self.path.clock()
         attempt.finish(now, attempt.code)
         if self.winner is attempt and not self.over:
             self._conclude(now, attempt.code)
@@ -305,7 +309,7 @@ class Forward(Contest):
 
     def on_try_failed(self, attempt: Attempt, code: int, detail: str) -> None:
         """A try ended without a whole response."""
-        now = self.path.loop.time()
+        now = self.path.clock()
         # A kept connection that its upstream had just closed says nothing about the upstream.
         stale = attempt.reused and code == outcome.RESET and attempt.head_latency_s < 0.0
         attempt.finish(now, outcome.CANCELLED if stale else code)
@@ -360,7 +364,7 @@ class Forward(Contest):
     def _retry_now(self, avoid: Endpoint) -> None:
         self.timer = None
         if not self.over:
-            self._try(self.path.loop.time(), avoid, False)
+            self._try(self.path.clock(), avoid, False)
 
     # -- the end
 
@@ -385,14 +389,11 @@ class Forward(Contest):
             latency = winner.head_latency_s if winner is not None else now - self.started
             self.cluster.done(now, latency, code)
         self.body = []
+        # What holds each other is let go of here, so that counting references frees it all without the collector.
+        self.attempt = None
+        self.hedge = None
+        self.winner = None
 
     def _note(self, step: str, *details: Any) -> None:
-        if self.trace is not None:
-            self.trace.append((perf_counter(), step, *details))
-
-    def _note_admission(self, now: float) -> None:
-        if self.trace is not None:
-            cluster = self.cluster
-            full: Any = cluster.state(now) if self.in_full else None
-            breaker = cluster.breaker.state
-            self._note("admission", cluster.name, breaker, cluster.in_flight, cluster.limit.limit, cluster.budget.spent, full)
+        if self.story is not None:
+            self.story.note(step, *details)

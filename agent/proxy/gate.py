@@ -22,12 +22,15 @@ class Gate:
         self.counters = counters
         self.own_addresses: frozenset[tuple[str, int]] = frozenset()
         """Where this agent listens: a transparent connection to one of these would loop."""
+        self.plans: dict[bytes, Plan] = {}
+        """Plans of simple heads by request line and authority (pipeline.plan_for), made for `plans_of`."""
+        self.plans_of: object = None
 
 
 class Plan:
     """What is the same for every request with this head under this table."""
 
-    __slots__ = ("cacheable", "key", "plain", "policy", "prefix", "prefix_client", "target")
+    __slots__ = ("cacheable", "key", "plain", "policy", "target")
 
     def __init__(self, target: RouteTarget | None, policy: RoutePolicy | None) -> None:
         self.target = target
@@ -38,6 +41,3 @@ class Plan:
         self.plain = False
         """A fresh stored response may be written at once, with nothing else to look at."""
         self.key = b""
-        self.prefix = b""
-        """The head for the upstream up to what differs for each request, made for `prefix_client`."""
-        self.prefix_client = b""

@@ -1,14 +1,14 @@
 """The shortest way through the agent: a plain request for a fresh stored response, answered at once."""
 
-from time import perf_counter
-
 from agent.core.cache import cache_status
 from agent.core.cache.cost import WIRE_BODY_MAX
 from agent.core.http.fields import REQUEST_ID
 from agent.core.http.head import RequestHead
+from agent.proxy.counters import HIT
 from agent.proxy.gate import Plan
 from agent.proxy.reply import Downstream
 from agent.proxy.serve import hit_wire
+from agent.proxy.story import Story, note_look
 
 
 def answer_hit(connection: Downstream, head: RequestHead, plan: Plan, started: float) -> bool:
@@ -39,30 +39,20 @@ def answer_hit(connection: Downstream, head: RequestHead, plan: Plan, started: f
     if policy is None:
         return True
     counters = policy.counters
-    elapsed = perf_counter() - started
+    elapsed = path.clock() - started
     if entry.status < 300:
         counters.hit_ok.record(elapsed)
     else:
-        counters.record(1, entry.status, elapsed)
+        counters.record(HIT, entry.status, elapsed)
     if path.access_log is not None:
         path.access_log.record_hit(connection, head, entry, policy, elapsed)
-    if head.flags & REQUEST_ID and path.why.recent:
-        found = (started + elapsed, "lookup", "fresh", "RFC 9111 4.2", now - entry.age_base, entry.fresh_until - now)
-        path.recent.append(
-            (
-                head,
-                gate.table,
-                b"",
-                counters.name,
-                entry.status,
-                1,
-                "",
-                "",
-                cache_status.hit(entry, now),
-                "",
-                started,
-                elapsed,
-                [found],
-            )
-        )
+    if head.flags & REQUEST_ID and path.tells:
+        story = Story(head, gate.table, started)
+        story.service = counters.name
+        story.status = entry.status
+        story.outcome = HIT
+        story.cache_status = cache_status.hit(entry, now)
+        story.elapsed_s = elapsed
+        note_look(story, started, "fresh", "RFC 9111 4.2", now - entry.age_base, entry.fresh_until - now)
+        path.recent.append(story)
     return True

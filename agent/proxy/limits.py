@@ -40,18 +40,17 @@ def failure_of(contest: Contest, code: int, detail: str) -> Failure:
     return Failure(503 if code == outcome.CONNECT_FAILURE or code == outcome.LOCAL else 502, flag_of(code), detail)
 
 
-def arm_response_limit(contest: Contest, connection: UpstreamConnection) -> None:
+def arm_response_limit(contest: Contest, connection: UpstreamConnection, now: float) -> None:
     """The request is sent: the soonest of its limits for the response head begins to run."""
     path = contest.path
-    now = path.loop.time()
     limit = contest.deadline
     reason = REQUEST
-    timeouts = contest.timeouts
-    if timeouts.first_byte > 0.0 and (limit == 0.0 or now + timeouts.first_byte < limit):
-        limit = now + timeouts.first_byte
+    policy = contest.policy
+    if policy.first_byte_s > 0.0 and (limit == 0.0 or now + policy.first_byte_s < limit):
+        limit = now + policy.first_byte_s
         reason = FIRST_BYTE
-    if timeouts.attempt > 0.0 and (limit == 0.0 or now + timeouts.attempt < limit):
-        limit = now + timeouts.attempt
+    if policy.attempt_s > 0.0 and (limit == 0.0 or now + policy.attempt_s < limit):
+        limit = now + policy.attempt_s
         reason = ATTEMPT
     if limit > 0.0:
         connection.limit_reason = reason
@@ -60,7 +59,7 @@ def arm_response_limit(contest: Contest, connection: UpstreamConnection) -> None
 
 def arm_idle_limit(contest: Contest, connection: UpstreamConnection, now: float) -> None:
     """The response has begun, or a tunnel is open: from here on it only must not stand still."""
-    limit_s = contest.path.client_timeouts.tunnel_idle if connection.state == TUNNEL else contest.timeouts.idle
+    limit_s = contest.path.client_timeouts.tunnel_idle if connection.state == TUNNEL else contest.policy.idle_s
     connection.limit_reason = IDLE
     if limit_s > 0.0:
         contest.path.wheel.arm(connection, now + limit_s)

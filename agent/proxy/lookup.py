@@ -1,7 +1,5 @@
 """From a cacheable request to a stored response, a flight to wait for, or a flight of its own."""
 
-from time import perf_counter
-
 from agent.core.cache import cache_status
 from agent.core.cache.entry import Entry
 from agent.core.cache.parts import completing_fields, piece_of_part
@@ -19,6 +17,7 @@ from agent.proxy.forward import Forward
 from agent.proxy.release import Leaver, passes_now
 from agent.proxy.serve import serve_entry
 from agent.proxy.sink import Failure
+from agent.proxy.story import note_look
 from agent.proxy.wire import upstream_wire
 
 
@@ -56,9 +55,9 @@ class Lookup(Leaver):
             if self._answer(exchange, policy, part, b"", now):
                 return
         elif slot is not None:
-            self._note(exchange, "lookup", "only other variants stored", "RFC 9111 4.1")
+            _note_miss(exchange, "only other variants stored", "RFC 9111 4.1")
         else:
-            self._note(exchange, "lookup", "nothing stored", "RFC 9111 4")
+            _note_miss(exchange, "nothing stored", "RFC 9111 4")
         if head.flags & f.CACHE_CONTROL and only_if_cached(head):
             exchange.cache_status = cache_status.not_forwarded(b"only-if-cached")
             exchange.fail(Failure(504, flags.ONLY_IF_CACHED, "only-if-cached, and no usable response is stored (RFC 9111 5.2.1.7)"))
@@ -70,8 +69,8 @@ class Lookup(Leaver):
         the background."""
         path = exchange.path
         verdict = evaluate(entry, exchange.head, now, policy.cache)
-        if exchange.trace is not None:
-            exchange.trace.append((perf_counter(), "lookup", verdict.rule, verdict.section, now - entry.age_base, entry.fresh_until - now))
+        if exchange.story is not None:
+            note_look(exchange.story, exchange.started, verdict.rule, verdict.section, now - entry.age_base, entry.fresh_until - now)
         if verdict.kind != HIT and (verdict.kind != HIT_STALE or not flight):
             return False
         path.store.on_hit(entry)
@@ -101,14 +100,19 @@ class Lookup(Leaver):
             start_forward(exchange, policy, [], False)
             return
         alone = bool(head.flags & f.CONDITIONAL and stale is None) or bool(head.flags & f.CACHE_CONTROL and no_store(head))
-        if not alone:
-            alone = passes_now(path.hit_for_pass, flight, now)
+        if passes_now(path.hit_for_pass, flight, now) and stale is None and part is None:
+            exchange.outcome = counters.MISS
+            exchange.passing = flight
+            exchange.fwd = fwd
+            start_forward(exchange, policy, [], False)
+            return
         if not alone:
             flying = path.fills.get(flight)
             if flying is not None:
                 if flying.join(exchange):
                     policy.counters.collapsed += 1
-                    self._note(exchange, "collapsed", len(flying.readers))
+                    if exchange.story is not None:
+                        exchange.story.note("collapsed", len(flying.readers))
                     return
                 alone = True
         fill = Fill(path, self, flight, head, exchange.plan.key, policy)
@@ -134,8 +138,7 @@ class Lookup(Leaver):
                 fill.part = None
         wire = upstream_wire(exchange, policy, validators, stale is not None)
         forward = Forward(fill.path, policy, policy.cluster, fill, fill.head, wire)
-        forward.trace = exchange.trace
-        forward.in_full = exchange.why
+        forward.story = exchange.story
         forward.priority = exchange.priority
         forward.hash_key = exchange.hash_key
         fill.forward = forward
@@ -173,9 +176,10 @@ class Lookup(Leaver):
             return
         self._fly(fill, leader, fill.policy, None)
 
-    def _note(self, exchange: Exchange, step: str, what: str | int, section: str = "") -> None:
-        if exchange.trace is not None:
-            exchange.trace.append((perf_counter(), step, what, section))
+
+def _note_miss(exchange: Exchange, what: str, section: str) -> None:
+    if exchange.story is not None:
+        note_look(exchange.story, exchange.started, what, section)
 
 
 def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], strip_conditionals: bool) -> None:
@@ -184,8 +188,7 @@ def start_forward(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
     exchange.epoch = exchange.path.store.epoch
     head: RequestHead = exchange.head
     forward = Forward(exchange.path, policy, policy.cluster, exchange, head, wire)
-    forward.trace = exchange.trace
-    forward.in_full = exchange.why
+    forward.story = exchange.story
     forward.deadline = exchange.deadline
     forward.priority = exchange.priority
     forward.hash_key = exchange.hash_key

@@ -4,7 +4,6 @@ The commonest case, a plain request for a fresh stored response, is answered by 
 from the plan that `plan_for` left on the head.
 """
 
-from time import perf_counter
 from typing import Any, Final
 
 from agent.core.cache.rules import may_lookup, primary_key
@@ -23,11 +22,16 @@ from agent.proxy.lookup import Lookup, start_forward
 from agent.proxy.plugins import RequiredPluginFault
 from agent.proxy.reply import Downstream
 from agent.proxy.sink import Failure
+from agent.proxy.story import Story
 
 LOOP_MAX: Final = 8
 """A request that has passed this agent's pseudonym so often goes in circles."""
 
 _NOT_PLAIN: Final = f.CACHE_CONTROL | f.PRAGMA | f.RANGE | f.CONDITIONAL | f.WHY | f.EXPECT | f.HOP | f.CONTENT_LENGTH | f.TRANSFER_ENCODING
+_OF_ITS_OWN: Final = _NOT_PLAIN | f.CONNECTION | f.UPGRADE
+"""Fields by which the plan of a head may differ from that of another with the same request line and authority."""
+PLANS_MAX: Final = 2048
+PLAN_LINE_BYTES_MAX: Final = 512
 _LOOKUP: Final = Lookup()
 
 
@@ -36,33 +40,53 @@ def plan_for(gate: Gate, head: RequestHead) -> Plan:
     plan = head.memo
     if head.memo_of is gate.table and isinstance(plan, Plan):
         return plan
+    table = gate.table
+    known: Plan | None = None
+    simple = not head.flags & _OF_ITS_OWN and head.keep_alive and head.minor == 1
+    if simple and not table.by_fields and len(head.line) <= PLAN_LINE_BYTES_MAX:
+        if gate.plans_of is not table or len(gate.plans) >= PLANS_MAX:
+            gate.plans = {}
+            gate.plans_of = table
+        key = head.line + b" " + head.authority
+        known = gate.plans.get(key)
+        if known is None:
+            known = _plan(gate, head)
+            gate.plans[key] = known
+    else:
+        known = _plan(gate, head)
+    head.prefix = b""
+    head.memo = known
+    head.memo_of = table
+    return known
+
+
+def _plan(gate: Gate, head: RequestHead) -> Plan:
     path = gate.path
     target = gate.table.match(head)
     policy: RoutePolicy | None = None
     if target is not None and target.split is None:
         policy = path.policy_for(target, target.service)
     plan = Plan(target, policy)
-    if target is not None and policy is not None:
-        cache = policy.cache
-        if cache.enabled and not head.has_body and may_lookup(head, cache):
-            plan.cacheable = True
-            plan.key = primary_key(target.service + target.key_space, head, cache)
-            plan.plain = (
-                head.method == b"GET"
-                and head.minor == 1
-                and head.keep_alive
-                and not head.flags & _NOT_PLAIN
-                and not target.limits
-                and target.fault is None
-                and target.response_edits is None
-                and target.redirect is None
-                and target.direct is None
-                and not path.plugins.request_hooks
-                and not path.plugins.response_hooks
-                and not path.plugins.route_hooks
-            )
-    head.memo = plan
-    head.memo_of = gate.table
+    if target is None or policy is None:
+        return plan
+    cache = policy.cache
+    if cache.enabled and not head.has_body and may_lookup(head, cache):
+        plan.cacheable = True
+        plan.key = primary_key(target.service + target.key_space, head, cache)
+        plan.plain = (
+            head.method == b"GET"
+            and head.minor == 1
+            and head.keep_alive
+            and not head.flags & _NOT_PLAIN
+            and not target.limits
+            and target.fault is None
+            and target.response_edits is None
+            and target.redirect is None
+            and target.direct is None
+            and not path.plugins.request_hooks
+            and not path.plugins.response_hooks
+            and not path.plugins.route_hooks
+        )
     return plan
 
 
@@ -70,8 +94,8 @@ def start(connection: Downstream, head: RequestHead, plan: Plan, started: float)
     """Begin an exchange and take it through the layers. It may be over when this returns."""
     exchange = Exchange(connection, head, plan, started)
     path = exchange.path
-    if path.why.recent > 0:
-        exchange.trace = []
+    if path.tells:
+        exchange.story = Story(head, connection.gate.table, started)
     if head.flags & f.WHY and path.why.header and not head.upgrade and head.method != b"CONNECT":
         if head.get(b"x-pilotfish-why") == b"1":
             exchange.answer_why()
@@ -111,7 +135,7 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
             exchange.fail(Failure(504, flags.DEADLINE, "the request came when its deadline had passed"))
             return
         if left_s is not None:
-            exchange.deadline = exchange.path.loop.time() + left_s
+            exchange.deadline = exchange.path.now + left_s
     if policy.cluster.in_flight >= policy.priority_from:
         exchange.priority = _priority(head, policy)
     if policy.hash_on:
@@ -135,8 +159,8 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
             _LOOKUP.run(exchange, policy)
             return
         exchange.outcome = counters.BYPASS
-        if exchange.trace is not None:
-            exchange.trace.append((perf_counter(), "lookup", "the cache answers GET and HEAD without a body", "RFC 9111 4"))
+        if exchange.story is not None:
+            exchange.story.note("lookup", "the cache answers GET and HEAD without a body", "RFC 9111 4")
         exchange.cache_status = b"pilotfish; fwd=method" if head.method not in (b"GET", b"HEAD") else b"pilotfish; fwd=bypass"
     start_forward(exchange, policy, [], False)
 
@@ -150,7 +174,7 @@ def _plugins_answered(exchange: Exchange) -> bool:
     service = target.service if target is not None else ""
     route = target.route if target is not None else ""
     try:
-        decision = plugins.decide(exchange.head, exchange.connection.client, service, route, KIND_NAMES[exchange.gate.kind], exchange.trace)
+        decision = plugins.decide(exchange.head, exchange.connection.client, service, route, KIND_NAMES[exchange.gate.kind], exchange.story)
     except RequiredPluginFault as fault:
         exchange.fail(Failure(500, flags.PLUGIN, str(fault)))
         return True
@@ -245,8 +269,8 @@ def _choose_service(exchange: Exchange, target: RouteTarget) -> RoutePolicy | No
     if policy is not None:
         return policy
     chosen = target.pick_service(path.random_u32())
-    if exchange.trace is not None:
-        exchange.trace.append((perf_counter(), "split", chosen))
+    if exchange.story is not None:
+        exchange.story.note("split", chosen)
     return path.policy_for(target, chosen)
 
 
@@ -265,9 +289,9 @@ def _configured_answer(exchange: Exchange, target: RouteTarget) -> bool:
 def _rate_limited(exchange: Exchange, target: RouteTarget) -> bool:
     for limiter in target.limits:
         key = limiter.key_of(exchange.head, exchange.connection.client)
-        wait_s = limiter.take(key, exchange.path.loop.time())
-        if exchange.trace is not None:
-            exchange.trace.append((perf_counter(), "rate limit", limiter.text, wait_s <= 0.0, limiter.level(key)))
+        wait_s = limiter.take(key, exchange.path.now)
+        if exchange.story is not None:
+            exchange.story.note("rate limit", limiter.text, wait_s <= 0.0, limiter.level(key))
         if wait_s > 0.0:
             exchange.fail(Failure(429, flags.RATE_LIMITED, f"rate limit of {limiter.text} is used up", wait_s))
             return True
@@ -283,8 +307,8 @@ def _faulted(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> bo
         return False
     abort = fault.abort(path.random_u32())
     delay_s = fault.delay(path.random_u32())
-    if exchange.trace is not None and (abort or delay_s > 0.0):
-        exchange.trace.append((perf_counter(), "fault", abort, delay_s))
+    if exchange.story is not None and (abort or delay_s > 0.0):
+        exchange.story.note("fault", abort, delay_s)
     if delay_s > 0.0:
         path.loop.call_later(delay_s, _after_fault, exchange, target, policy, abort)
         return True
@@ -297,6 +321,7 @@ def _faulted(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> bo
 def _after_fault(exchange: Exchange, target: RouteTarget, policy: RoutePolicy, abort: int) -> None:
     if exchange.over:
         return
+    exchange.path.clock()
     if abort:
         exchange.fail(Failure(abort, flags.FAULT_INJECTED, "fault injected by configuration"))
     else:

@@ -16,13 +16,13 @@ from agent.hooks import HOOKS, Answer, CacheStoreView, RequestChanges, RequestVi
 from agent.proxy.changes import BodyCopy, Decision, names, response_fields
 from agent.proxy.plugin_load import PluginError, build_plugin
 from agent.proxy.plugin_record import Backlog, Loaded
+from agent.proxy.story import Story
 
 STOP_S: Final = 2.0
 """How long background work that still waits is given at the end."""
 
 Log = Callable[..., None]
 Sender = Callable[[str, str, str, Mapping[str, str], bytes], bool]
-Trace = list[tuple[Any, ...]] | None
 
 
 class RequiredPluginFault(Exception):
@@ -146,7 +146,7 @@ class PluginHost:
 
     # -- hooks, as the data path calls them
 
-    def decide(self, head: RequestHead, client: bytes, service: str, route: str, listener: str, trace: Trace) -> Decision:
+    def decide(self, head: RequestHead, client: bytes, service: str, route: str, listener: str, story: Story | None) -> Decision:
         """What on_request and on_route make of a request. Raises `RequiredPluginFault`."""
         decision = Decision(head)
         sender = client.decode("latin-1")
@@ -158,27 +158,27 @@ class PluginHost:
             try:
                 if isinstance(result, Answer):
                     decision.take_answer(result)
-                    _note(trace, entry, f"answered {result.status}: {result.reason}")
+                    _note(story, entry, f"answered {result.status}: {result.reason}")
                     return decision
                 if not isinstance(result, RequestChanges):
                     raise TypeError(f"returned {type(result).__name__}, expected Answer, RequestChanges or None")
-                _note(trace, entry, "changed the request")
+                _note(story, entry, "changed the request")
                 if decision.take_changes(entry, result, self.services):
                     view = RequestView(decision.head, sender, service, route, listener)
             except Exception as error:
                 self._refuse(entry, "on_request", error)
         if self.route_hooks and not decision.service:
-            decision.service = self._route(view, trace)
+            decision.service = self._route(view, story)
         decision.view = view
         return decision
 
-    def _route(self, view: RequestView, trace: Trace) -> str:
+    def _route(self, view: RequestView, story: Story | None) -> str:
         for entry in self.route_hooks:
             service = self.call(entry, entry.plugin.on_route, view)
             if service is None or service == "":
                 continue
             if isinstance(service, str) and service in self.services:
-                _note(trace, entry, f"chose {service}")
+                _note(story, entry, f"chose {service}")
                 return service
             self._refuse(entry, "on_route", ValueError(f"named {service!r}, which is no configured service"))
         return ""
@@ -261,9 +261,9 @@ class PluginHost:
         ]
 
 
-def _note(trace: Trace, entry: Loaded, did: str) -> None:
-    if trace is not None:
-        trace.append((perf_counter(), "plugin", entry.name, did))
+def _note(story: Story | None, entry: Loaded, did: str) -> None:
+    if story is not None:
+        story.note("plugin", entry.name, did)
 
 
 class PluginContext:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Any
 
 from agent.core.routing import endpoint as outcome
@@ -98,7 +99,7 @@ class Pool(ConnectionHome):
         if self.closed or len(self.idle) >= self.limits.idle_max:
             connection.close()
             return
-        now = self.loop.time()
+        now = perf_counter()
         connection.idle_since = now
         self.wheel.arm(connection, now + self.limits.idle_timeout_s)
         self.idle.append(connection)

@@ -16,6 +16,7 @@ from agent.proxy.plugins import RequiredPluginFault
 from agent.proxy.sink import Failure, ResponseSink
 
 _CRLF: Final = b"\r\n"
+_NO_DATE: Final = b""
 COPY_MAX: Final = 16_384
 """Head and first piece are joined into one write up to this size; larger pieces are written as they are."""
 
@@ -118,7 +119,7 @@ class Reply(ResponseSink):
             framing,
             self.head.minor,
             self.keep,
-            self.path.date(self.path.wall()),
+            _NO_DATE if head.flags & f.DATE else self.path.date(self.path.wall()),
         )
         self.answered = True
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from agent.core.http.body import ChunkedDecoder
 from agent.core.http.errors import BadMessage
 from agent.core.http.fields import Field
-from agent.core.http.head import CHUNKED, LENGTH, NO_BODY, ResponseHead, parse_response_head
+from agent.core.http.head import CHUNKED, LENGTH, NO_BODY, ResponseHead, response_head
 from agent.core.routing import endpoint as outcome
 from agent.runtime.wheel import Timed
 
@@ -244,7 +244,7 @@ class UpstreamConnection(Timed):
                 self._bad(f"response head of {end} octets; at most {self.head_bytes_max} are accepted")
                 return
             try:
-                head = parse_response_head(data[:end], self.method, self.header_count_max)
+                head = response_head(data[:end], self.method, self.header_count_max)
             except BadMessage as error:
                 self._bad(error.reason)
                 return

@@ -20,19 +20,18 @@ def upstream_wire(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
         return b""
     path = exchange.path
     plan = exchange.plan
-    target = plan.target
     special = (
         strip_conditionals or bool(exchange.extra_request_fields) or bool(exchange.removed_request_fields) or exchange.rewritten is not None
     )
     if special:
         prefix = _prefix(exchange, strip_conditionals)
-    elif plan.prefix and plan.prefix_client == exchange.connection.client:
-        prefix = plan.prefix
+    elif head.prefix and head.prefix_client == exchange.connection.client and head.memo is plan:
+        prefix = head.prefix
     else:
         prefix = _prefix(exchange, False)
-        if target is not None:
-            plan.prefix = prefix
-            plan.prefix_client = exchange.connection.client
+        if head.memo is plan:
+            head.prefix = prefix
+            head.prefix_client = exchange.connection.client
     flags = head.flags
     tail = b""
     policy_headers = path.headers
@@ -44,7 +43,7 @@ def upstream_wire(exchange: Exchange, policy: RoutePolicy, extra: list[Field], s
         if path.random_u32() < policy_headers.trace_sample * 4294967296.0:
             tail += b"traceparent: " + path.trace_parent() + b"\r\n"
     if exchange.deadline > 0.0:
-        tail += deadline_lines(head, exchange.deadline - path.loop.time())
+        tail += deadline_lines(head, exchange.deadline - path.now)
     for field in extra:
         tail += field.line + b"\r\n"
     return prefix + tail + b"\r\n"

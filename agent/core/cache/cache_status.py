@@ -1,5 +1,7 @@
 """Values of Cache-Status (RFC 9211)."""
 
+from typing import Final
+
 from agent.core.cache.entry import Entry
 
 NAME = b"pilotfish"
@@ -17,6 +19,22 @@ def stale(entry: Entry, now: float, status: int) -> bytes:
 
 def forwarded(why: bytes, status: int, stored: bool, joined: bool) -> bytes:
     """The request went to the upstream. status: what came back, 0 while unknown."""
+    key = status << 2 | stored << 1 | joined
+    values = _forwarded.setdefault(why, {})
+    value = values.get(key)
+    if value is None:
+        value = _make_forwarded(why, status, stored, joined)
+        if len(values) < VALUES_MAX:
+            values[key] = value
+    return value
+
+
+VALUES_MAX: Final = 256
+_forwarded: dict[bytes, dict[int, bytes]] = {}
+"""By reason (a few constants), then by the rest."""
+
+
+def _make_forwarded(why: bytes, status: int, stored: bool, joined: bool) -> bytes:
     value = NAME + b"; fwd=" + why
     if status:
         value += b"; fwd-status=%d" % status

@@ -95,7 +95,7 @@ FLAGS: Final[dict[bytes, int]] = {
     b"server": SERVER,
 }
 
-VOLATILE: Final = frozenset(
+NEVER_KEPT: Final = frozenset(
     {
         b"traceparent",
         b"tracestate",
@@ -106,19 +106,23 @@ VOLATILE: Final = frozenset(
         b"proxy-authorization",
         b"cookie",
         b"set-cookie",
-        b"date",
-        b"age",
-        b"etag",
-        b"if-none-match",
-        b"content-length",
     }
 )
-"""Names whose values rarely repeat, or that should not outlive their message: never kept in the memo."""
+"""Names whose values do not repeat, or that should not outlive their message: not in the memo."""
+SHORT_LIVED: Final = frozenset({b"age", b"content-length", b"date", b"etag", b"if-none-match", b"last-modified"})
+"""Names whose values repeat for a while. They have a memo of their own, so that they cannot crowd the others out."""
 
 MEMO_LINES_MAX: Final = 4096
+SHORT_LIVED_LINES_MAX: Final = 512
 MEMO_LINE_BYTES_MAX: Final = 256
 
-_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?)[ \t]*")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE_OCTETS: Final = bytes([9, *range(32, 127), *range(128, 256)])
+"""What a value may hold (RFC 9110 section 5.5): visible octets, obs-text, space and tab."""
+
+
+_SPACE: Final = 32
+_TAB: Final = 9
 
 
 class Field:
@@ -139,7 +143,21 @@ class Field:
         return f"Field({self.line!r})"
 
 
+class Name:
+    """A field name as it came, and what is known about it."""
+
+    __slots__ = ("flags", "kept", "lower", "short_lived")
+
+    def __init__(self, raw: bytes) -> None:
+        self.lower: bytes = raw.lower()
+        self.flags = FLAGS.get(self.lower, 0)
+        self.kept = self.lower not in NEVER_KEPT
+        self.short_lived = self.lower in SHORT_LIVED
+
+
 _memo: dict[bytes, Field] = {}
+_short_lived: dict[bytes, Field] = {}
+_names: dict[bytes, Name] = {}
 
 
 def parse_line(line: bytes) -> Field:
@@ -147,16 +165,38 @@ def parse_line(line: bytes) -> Field:
     field = _memo.get(line)
     if field is not None:
         return field
-    match = _LINE.fullmatch(line)
-    if match is None:
+    field = _short_lived.get(line)
+    if field is not None:
+        return field
+    raw, colon, value = line.partition(b":")
+    name = _names.get(raw)
+    if name is None or not colon:
+        name = _name(raw if colon else b"", line)
+    if value and value[0] == _SPACE:
+        value = value[1:]  # the usual one space
+    if value and (value[0] == _SPACE or value[0] == _TAB or value[-1] == _SPACE or value[-1] == _TAB):
+        value = value.strip(b" \t")
+    # Most values are printable ASCII, which is quickly seen; the rest is looked at octet by octet.
+    if not (value.isascii() and value.decode("ascii").isprintable()) and value.translate(None, _VALUE_OCTETS):
         raise BadMessage(400, _blame(line))
-    name: bytes = match.group(1).lower()
-    field = Field(name, match.group(2), line, FLAGS.get(name, 0))
-    if name not in VOLATILE and len(line) <= MEMO_LINE_BYTES_MAX:
-        if len(_memo) >= MEMO_LINES_MAX:
-            _memo.clear()
-        _memo[line] = field
+    field = Field(name.lower, value, line, name.flags)
+    if name.kept and len(line) <= MEMO_LINE_BYTES_MAX:
+        memo = _short_lived if name.short_lived else _memo
+        if len(memo) >= (SHORT_LIVED_LINES_MAX if name.short_lived else MEMO_LINES_MAX):
+            memo.clear()
+        memo[line] = field
     return field
+
+
+def _name(raw: bytes, line: bytes) -> Name:
+    if _TOKEN.fullmatch(raw) is None:
+        raise BadMessage(400, _blame(line))
+    name = Name(raw)
+    if len(raw) <= MEMO_LINE_BYTES_MAX:
+        if len(_names) >= MEMO_LINES_MAX:
+            _names.clear()
+        _names[raw] = name
+    return name
 
 
 def make_field(name: bytes, value: bytes) -> Field:

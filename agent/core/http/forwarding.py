@@ -49,7 +49,7 @@ def request_prefix(
     fields = head.fields
     if edits is not None:
         fields = edits.apply(fields)
-    named = head.connection_options() if head.flags & f.CONNECTION or head.flags & f.HOP else _NO_OPTIONS
+    named = head.named_by_connection()
     replaced = removed
     if extra:
         replaced = replaced | frozenset([field.name for field in extra])
@@ -78,13 +78,48 @@ def request_prefix(
     elif head.flags & f.TE and b"trailers" in (head.get(b"te") or b"").lower():
         lines.append(b"Connection: TE")
         lines.append(b"TE: trailers")
+    if head.minor == 1 and not head.flags & (f.VIA | f.FORWARDED):
+        return _CRLF.join(lines) + _CRLF + _tails.tail(head, policy, client)
+    _add_tail(lines, head, policy, client)
+    lines.append(b"")
+    return _CRLF.join(lines)
+
+
+def _add_tail(lines: list[bytes], head: RequestHead, policy: HeaderPolicy, client: bytes) -> None:
     if policy.via:
         lines.append(_via(head.get(b"via") if head.flags & f.VIA else None, head.minor, policy.via))
     elif head.flags & f.VIA:
         lines.append(b"Via: " + (head.get(b"via") or b""))
     _forwarded(lines, head, policy, client)
-    lines.append(b"")
-    return _CRLF.join(lines)
+
+
+TAILS_MAX: Final = 1024
+
+
+class Tails:
+    """What is added to requests over HTTP/1.1 that come without Via and forwarding fields: it depends on the client and the
+    authority alone, and is remembered for the policy in force."""
+
+    def __init__(self) -> None:
+        self.policy: HeaderPolicy | None = None
+        self.known: dict[bytes, bytes] = {}
+
+    def tail(self, head: RequestHead, policy: HeaderPolicy, client: bytes) -> bytes:
+        if policy is not self.policy or len(self.known) >= TAILS_MAX:
+            self.policy = policy
+            self.known = {}
+        key = client + b" " + head.authority
+        tail = self.known.get(key)
+        if tail is None:
+            lines: list[bytes] = []
+            _add_tail(lines, head, policy, client)
+            lines.append(b"")
+            tail = _CRLF.join(lines)
+            self.known[key] = tail
+        return tail
+
+
+_tails: Final = Tails()
 
 
 def _kept_in_request(field: Field, policy: HeaderPolicy) -> bool:
@@ -95,6 +130,21 @@ def _kept_in_request(field: Field, policy: HeaderPolicy) -> bool:
 def _via(earlier: bytes | None, minor: int, pseudonym: str) -> bytes:
     own = b"1.%d %b" % (minor, pseudonym.encode("latin-1"))
     return b"Via: " + (earlier + b", " + own if earlier else own)
+
+
+VIAS_MAX: Final = 64
+_vias: dict[str, bytes] = {}
+
+
+def _own_via(pseudonym: str) -> bytes:
+    """The line for a response over HTTP/1.1 that had none, the commonest."""
+    line = _vias.get(pseudonym)
+    if line is None:
+        line = _via(None, 1, pseudonym)
+        if len(_vias) >= VIAS_MAX:
+            _vias.clear()
+        _vias[pseudonym] = line
+    return line
 
 
 def _forwarded(lines: list[bytes], head: RequestHead, policy: HeaderPolicy, client: bytes) -> None:
@@ -141,30 +191,24 @@ def forward_response_head(
     own: whole lines of the agent's (Cache-Status and the like); framing: one of FRAME_*; date: for a response without Date
     (RFC 9110 section 6.6.1).
     """
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
+    shared = edits is None and not head.flags & f.CACHE_STATUS and head.flags & f.DATE != 0
+    circumstances = framing << 2 | client_minor << 1 | keep_alive
+    if shared and head.wire_policy is policy and head.wire_for == circumstances:
+        return head.wire + own + _CRLF
+    lines = _response_lines(head, policy, edits, framing)
     flags = head.flags
-    fields = head.fields
-    if edits is not None:
-        fields = edits.apply(fields)
-    if flags & _RESPONSE_DROPS:
-        named = head.connection_options() if flags & f.CONNECTION else _NO_OPTIONS
-        for field in fields:
-            if field.flags & _RESPONSE_DROPS and not _kept_in_response(field, policy, framing):
-                continue
-            if field.name not in named:
-                lines.append(field.line)
-    else:
-        for field in fields:
-            if not field.flags & _FRAMING:
-                lines.append(field.line)
     if not flags & f.DATE and head.status >= 200:
         lines.append(b"Date: " + date)
     if framing == FRAME_CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     elif framing == FRAME_LENGTH:
-        lines.append(b"Content-Length: %d" % max(head.content_length, 0))
-    if policy.via:
-        lines.append(_via(head.get(b"via") if flags & f.VIA else None, head.minor, policy.via))
+        lines.append(head.length_line or b"Content-Length: %d" % max(head.content_length, 0))
+    via = policy.via
+    if via:
+        if flags & f.VIA or head.minor == 0:
+            lines.append(_via(head.get(b"via") if flags & f.VIA else None, head.minor, via))
+        else:
+            lines.append(_own_via(via))
     elif flags & f.VIA:
         lines.append(b"Via: " + (head.get(b"via") or b""))
     if flags & f.CACHE_STATUS and not own:
@@ -176,7 +220,33 @@ def forward_response_head(
         lines.append(b"Connection: close")
     elif client_minor == 0:
         lines.append(b"Connection: keep-alive")
-    return _CRLF.join(lines) + _CRLF + own + _CRLF
+    lines.append(b"")
+    wire = _CRLF.join(lines)
+    if shared:
+        head.wire = wire
+        head.wire_policy = policy
+        head.wire_for = circumstances
+    return wire + own + _CRLF
+
+
+def _response_lines(head: ResponseHead, policy: HeaderPolicy, edits: HeaderEdits | None, framing: int) -> list[bytes]:
+    """The status line and the fields that go on as they came."""
+    lines = [head.status_line]
+    fields = head.fields
+    if edits is not None:
+        fields = edits.apply(fields)
+    if head.flags & _RESPONSE_DROPS:
+        named = head.named_by_connection()
+        for field in fields:
+            if field.flags & _RESPONSE_DROPS and not _kept_in_response(field, policy, framing):
+                continue
+            if not named or field.name not in named:
+                lines.append(field.line)
+    else:
+        for field in fields:
+            if not field.flags & _FRAMING:
+                lines.append(field.line)
+    return lines
 
 
 def _kept_in_response(field: Field, policy: HeaderPolicy, framing: int) -> bool:

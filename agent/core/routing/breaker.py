@@ -19,6 +19,7 @@ class CircuitBreaker:
     def __init__(self, config: Breaker) -> None:
         self.config = config
         self.enabled = config.enabled
+        self._slow_call_s: float = config.slow_call
         self.state = CLOSED
         self.opened = 0
         """How often it has opened."""
@@ -76,7 +77,7 @@ class CircuitBreaker:
         if not self.enabled:
             return False
         config = self.config
-        slow = config.slow_call > 0.0 and latency_s > config.slow_call
+        slow = latency_s > self._slow_call_s > 0.0
         if self.state == HALF_OPEN:
             return self._record_probe(now, ok and not slow)
         if self.state == OPEN:

@@ -40,14 +40,17 @@ class Cluster(Roster):
     def __init__(self, name: str, service: Service, zone: str, seed: int) -> None:
         super().__init__(name, service, zone, seed)
         self.in_flight = 0
+        self._requests_max: int = service.limits.requests_max
+        self._limiting: bool = service.concurrency.enabled
+        self._measures_latency: bool = service.hedge.enabled
         self.budget = RetryBudget(service.retries.budget, service.retries.budget_min)
         self.breaker = CircuitBreaker(service.breaker)
         self.limit = AdaptiveLimit(service.concurrency)
         self.latency = LatencyWindow()
         self.refused = [0, 0, 0, 0]
         """Refusals by reason."""
-        self._chose: Chooser | None = None
-        """Who made the last choice."""
+        self.chose: Chooser | None = None
+        """Who made the last choice, and what it compared."""
         self._turn_at = 0.0
 
     def inherit(self, old: "Cluster", now: float) -> None:
@@ -70,9 +73,9 @@ class Cluster(Roster):
     def admit(self, now: float, priority: int) -> int:
         """ADMITTED, or why not. Each admission is to be followed by `done`."""
         reason = ADMITTED
-        if self.in_flight >= self.service.limits.requests_max:
+        if self.in_flight >= self._requests_max:
             reason = REQUESTS_MAX
-        elif self.in_flight >= self.limit.bound(priority) and self.limit.config.enabled:
+        elif self._limiting and self.in_flight >= self.limit.bound(priority):
             reason = CONCURRENCY_LIMIT
         elif self.breaker.state != CLOSED and not self.breaker.allow(now):
             reason = BREAKER_OPEN
@@ -91,7 +94,8 @@ class Cluster(Roster):
             self.limit.record(latency_s, self.in_flight + 1)  # it took at least so long
         if outcome == OK:
             self.limit.record(latency_s, self.in_flight + 1)
-            self.latency.record(latency_s)
+            if self._measures_latency:
+                self.latency.record(latency_s)
             changed = self.breaker.record(now, True, latency_s)
         elif outcome == CANCELLED or outcome == LOCAL:
             self.breaker.release()
@@ -140,7 +144,7 @@ class Cluster(Roster):
             return everyone.choose(now, key)
         local = self._local
         if local is not None and turn < 2 and self._random.u32() <= self._local_share * 4_294_967_295.0:
-            self._chose = local
+            self.chose = local
             near = local.choose(now, hash_key)
             cost = near.cost(now)
             if cost > near.initial_s:
@@ -148,13 +152,13 @@ class Cluster(Roster):
                 if cost > SPILL_FACTOR * far.standing_cost():
                     return local.cheaper(far, far.standing_cost(), near, cost)
             return near
-        self._chose = everyone
+        self.chose = everyone
         return everyone.choose(now, hash_key)
 
     def _compared_with(self, endpoint: Endpoint, avoid: Endpoint | None, now: float) -> Endpoint | None:
         """The other one of the last comparison, to which slow start gives what it takes from `endpoint`; None where there is
         none to be had."""
-        chooser = self._chose
+        chooser = self.chose
         if chooser is None or chooser.first is None:
             return None
         rival = chooser.second if endpoint is chooser.first else chooser.first
@@ -190,14 +194,14 @@ class Cluster(Roster):
 
     def compared(self) -> tuple[str, float, str, float] | None:
         """The two addresses that the last `pick` compared, each with what it cost; None where it compared none."""
-        chooser = self._chose
+        chooser = self.chose
         if chooser is None or chooser.first is None or chooser.second is None:
             return None
         return chooser.first.address, chooser.first_cost, chooser.second.address, chooser.second_cost
 
     def explain(self, now: float) -> list[dict[str, Any]]:
         """All about the endpoints that the last `pick` compared; a sample of all where it compared none."""
-        chooser = self._chose
+        chooser = self.chose
         if chooser is None or chooser.first is None or chooser.second is None:
             return [endpoint.row(now) for endpoint in self.endpoints[:8]]
         rows = [chooser.first.row(now), chooser.second.row(now)]

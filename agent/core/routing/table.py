@@ -137,6 +137,8 @@ class RouteTable:
         self._exact: dict[str, ServiceRoutes] = {}
         self._suffix: dict[str, ServiceRoutes] = {}
         self._any: ServiceRoutes | None = None
+        self.by_fields = any(route.match.headers for service in services.values() for route in service.routes)
+        """Whether any route looks at header fields."""
         for name, service in services.items():
             known = before.services.get(name) if before is not None else None
             routes = known if known is not None and known.service == service else ServiceRoutes(name, service)
