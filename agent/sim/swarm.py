@@ -1,5 +1,6 @@
 """Many SWIM members in one process: their hosts, and what `runtime` does for a real one, in simulated time."""
 
+from collections import deque
 from collections.abc import Callable
 from math import inf
 
@@ -28,6 +29,8 @@ from agent.sim.network import HEADERS_BYTES, Network, NetworkConfig
 
 INBOX_MAX = 256
 """Datagrams that a paused process's socket holds: about Linux's default buffer (212,992 octets, a small one counts for 768)."""
+PACKET_S = 0.0002
+"""CPU that a member that was stopped needs for each datagram it finds waiting; others are never behind."""
 WAKE = Wake()
 
 
@@ -40,6 +43,7 @@ class Host:
         "clock_offset",
         "clock_rate",
         "core",
+        "drains",
         "healthy",
         "inbox",
         "index",
@@ -65,7 +69,9 @@ class Host:
         self.paused = False
         self.healthy = True
         """Never paused, slow, skewed or cut off in this run: nobody should think it dead."""
-        self.inbox: list[tuple[Place, tuple[Message, ...] | Input]] = []
+        self.inbox: deque[tuple[Place, tuple[Message, ...] | Input, int]] = deque()
+        self.drains = 0
+        """Times that it began to read its inbox; an earlier reading has ended."""
         self.wake_at = inf
         self.clock_offset = 0.0
         self.clock_rate = 1.0
@@ -207,12 +213,15 @@ class Swarm:
     def _arrive(self, host: Host, source: Place, messages: tuple[Message, ...], size: int) -> None:
         if not host.up:
             return
-        if host.paused:
+        if host.paused or host.inbox:
             if len(host.inbox) < INBOX_MAX:
-                host.inbox.append((source, messages))
+                host.inbox.append((source, messages, size))
             else:
                 host.overflows += 1
             return
+        self._receive(host, source, messages, size)
+
+    def _receive(self, host: Host, source: Place, messages: tuple[Message, ...], size: int) -> None:
         host.packets_in += 1
         host.bytes_in += size
         self.engine.mark(host.index * 64 + len(messages))
@@ -276,8 +285,8 @@ class Swarm:
         """Something on a stream: kept by the kernel while the process is stopped."""
         if not host.up:
             return
-        if host.paused:
-            host.inbox.append((host.place, event))
+        if host.paused or host.inbox:
+            host.inbox.append((host.place, event, 0))
             return
         self.engine.mark(host.index * 64 + 63)
         self.feed(host, event)
@@ -298,19 +307,28 @@ class Swarm:
         # The harder order: its own timers run out before it reads what has come meanwhile.
         if core.next_wake() <= self.local_now(host):
             self.feed(host, WAKE)
-        inbox, host.inbox = host.inbox, []
-        for source, item in inbox:
-            if isinstance(item, tuple):
-                self._arrive(host, source, item, 0)
-            else:
-                self._input(host, item)
         host.wake_at = inf
         self._schedule(host)
+        host.drains += 1
+        self._drain(host, host.drains)
+
+    def _drain(self, host: Host, drains: int) -> None:
+        """Read what came while it was stopped, one after another; its timers go on meanwhile."""
+        if host.paused or not host.inbox or host.drains != drains:
+            return
+        source, item, size = host.inbox.popleft()
+        if isinstance(item, tuple):
+            self._receive(host, source, item, size)
+        else:
+            self.engine.mark(host.index * 64 + 63)
+            self.feed(host, item)
+        if host.inbox:
+            self.engine.after(PACKET_S, self._drain, host, drains)
 
     def crash(self, host: Host) -> None:
         host.up = False
         host.paused = False
-        host.inbox = []
+        host.inbox.clear()
         host.wake_at = inf
 
     def restart(self, host: Host, seeds: tuple[Place, ...]) -> None:

@@ -87,3 +87,24 @@ def test_what_goes_wrong_names_its_seed() -> None:
     with pytest.raises(IndexError) as caught:
         engine.run(2.0)
     assert "seed 77, at 1.500000 s" in caught.value.__notes__[0]
+
+
+def test_slow_members_do_not_make_healthy_ones_dead_as_they_do_in_plain_swim() -> None:
+    ours, plain = (run(Plan(50, 0.8, 1, "slow", setting=setting)) for setting in ("ours", "plain"))
+    assert plain.false_positives >= 50
+    assert plain.false_positives_at_healthy >= 1
+    assert 50 * ours.false_positives <= plain.false_positives
+    assert 50 * ours.false_positives_at_healthy <= plain.false_positives_at_healthy
+
+
+def test_traffic_grows_with_log_n_only() -> None:
+    small, large = (run(Plan(nodes, 0.5, 1, "steady")) for nodes in (10, 150))
+    assert small.packets_s == pytest.approx(4 / LAN.probe_interval_s / 2, rel=0.1)
+    assert large.packets_s == pytest.approx(small.packets_s, rel=0.1)
+    assert large.bytes_s < 1.2 * small.bytes_s
+
+
+def test_phi_accrual_notices_sooner_where_round_trips_are_steady() -> None:
+    ours, phi = (run(Plan(30, 1.5, 4, "crash", setting=setting)) for setting in ("ours", "phi"))
+    assert phi.detected == phi.crashes
+    assert phi.suspected_s["p50"] < ours.suspected_s["p50"]
