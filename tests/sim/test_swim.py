@@ -98,10 +98,12 @@ def test_slow_members_do_not_make_healthy_ones_dead_as_they_do_in_plain_swim() -
 
 
 def test_traffic_grows_with_log_n_only() -> None:
-    small, large = (run(Plan(nodes, 0.5, 1, "steady")) for nodes in (10, 150))
+    small, large = (run(Plan(nodes, 0.5, 1, "steady")) for nodes in (10, 100))
     assert small.packets_s == pytest.approx(4 / LAN.probe_interval_s / 2, rel=0.1)
     assert large.packets_s == pytest.approx(small.packets_s, rel=0.1)
     assert large.bytes_s < 1.2 * small.bytes_s
+    middle, most = (run(Plan(nodes, 3.0 if nodes == 32 else 6.0, 1, "steady")) for nodes in (32, 96))
+    assert most.stream_bytes_s < 1.6 * middle.stream_bytes_s
 
 
 def test_phi_accrual_notices_sooner_where_round_trips_are_steady() -> None:

@@ -141,6 +141,8 @@ class Swim:
     def load(self, nodes: Iterable[NodeState]) -> None:
         """Take these as known, without news or events: a list that was kept over a restart. They hear of us when we join."""
         self._desk.members.load(nodes, self._desk.now)
+        self._exchange.spread_start()
+        self._due = self._earliest()
 
     # -- the step
 

@@ -1,7 +1,7 @@
 """Anti-entropy: whole states exchanged over streams, with a random member now and then, and with those that a member joins by."""
 
 from collections.abc import Callable
-from math import ceil, inf, log2
+from math import inf, log2
 from typing import Final
 
 from agent.core.swim.desk import Desk
@@ -10,7 +10,7 @@ from agent.core.swim.messages import Error, Message, Place, PushPull
 from agent.core.swim.rules import Rules
 
 SCALE_FROM: Final = 32
-"""Members from which on the interval grows (memberlist's pushPullScaleThreshold)."""
+"""Members from which on the interval grows (as memberlist's pushPullScaleThreshold)."""
 JOINS_MAX: Final = 256
 
 
@@ -24,10 +24,16 @@ class Exchange:
         self.wake_at = desk.now + desk.uniform() * desk.config.push_pull_interval_s
 
     def interval_s(self) -> float:
-        """Time between exchanges that this member begins, by the cluster's size."""
+        """Time between exchanges that this member begins, by the cluster's size: so that its share of the traffic grows with
+        log n only, for a state grows with n (memberlist's interval grows with log n, and its traffic nearly with n)."""
         count = self._desk.members.count
-        times = 1 if count <= SCALE_FROM else ceil(log2(count) - log2(SCALE_FROM)) + 1
+        times = 1.0 if count <= SCALE_FROM else (count / SCALE_FROM) / (log2(count) / log2(SCALE_FROM))
         return self._desk.config.push_pull_interval_s * times
+
+    def spread_start(self) -> None:
+        """Many members are known from the start: the first exchange has the same share of the interval that it had for few."""
+        now = self._desk.now
+        self.wake_at = now + (self.wake_at - now) * self.interval_s() / self._desk.config.push_pull_interval_s
 
     def on_wake(self) -> None:
         desk = self._desk
