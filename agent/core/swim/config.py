@@ -53,7 +53,7 @@ class SwimConfig(Struct, frozen=True):
     """A message is sent mult · ceil(log10(n + 1)) times by each member: 8 at 10 to 99, 12 at 100 to 998, 16 from 999 on."""
     push_pull_interval_s: float = 30.0
     """Whole states are exchanged with one random member. Above 32 members the interval grows with n / log n, since the state grows
-    with n: 1.5 minutes at 100, 8 minutes at 1,000. It repairs what gossip missed, about one message in e^12 and more."""
+    with n: 70 s at 100, 8 minutes at 1,000. It repairs what gossip missed, about one message in e^12 and more."""
     reconnect_interval_s: float = 1.0
     """While there are dead (not left) members one of them is pinged so often: parts of a healed partition find each other."""
     reap_s: float = 3600.0
