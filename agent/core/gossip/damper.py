@@ -15,7 +15,7 @@ HYSTERESIS: Final = 0.75
 """A level is left only when the value is this share of a level beyond its border."""
 STEPS_OF_TWO: Final = 4
 """Levels from a value to its double: 19 % each, finer than load balancing can use."""
-LEAST: Final = {"cpu": 0.05, "memory": 0.05, "loop_lag": 0.002, "in_flight": 1.0, "queue": 1.0, "ai": 1.0, "latency": 0.001}
+LEAST: Final = {"cpu": 0.05, "memory": 0.05, "loop_lag": 0.002, "in_flight": 1.0, "queue": 1.0, "ai": 0.05, "latency": 0.001}
 """Below these a value is zero."""
 
 

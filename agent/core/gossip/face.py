@@ -1,0 +1,35 @@
+"""What the data path and the cluster floor tell each other. Neither imports the other: agent.app passes these between them."""
+
+from msgspec import Struct
+
+from agent.core.gossip.facts import Announced, Health, HotKeys, Judgements, Load
+
+
+class AnnouncedEndpoint(Struct, frozen=True):
+    """An endpoint, and the member that announces it."""
+
+    member: str
+    fact: Announced
+
+
+class LocalFacts(Struct, frozen=True):
+    """All that this agent says of itself. What was there the last time and is not any more is withdrawn."""
+
+    health: Health = Health()
+    load: Load = Load()
+    judgements: dict[str, Judgements] = {}
+    """By service; those alone of which there is anything to say."""
+    endpoints: tuple[Announced, ...] = ()
+    """Of the local application; the healthy ones alone."""
+    hot: HotKeys | None = None
+
+
+class PurgeResult(Struct, frozen=True):
+    """How far an invalidation came: `acked` of `of` live members, ourselves included. early: who has it but lacks what its caller had
+    seen before. context: for the `after` of a later one."""
+
+    acked: int
+    of: int
+    missing: tuple[str, ...] = ()
+    early: tuple[str, ...] = ()
+    context: str = ""
