@@ -56,14 +56,14 @@ def request_prefix(
     drops = _REQUEST_DROPS
     if head.flags & _TRACE and not has_trace(head):
         drops |= _TRACE
+    unplain = strip_conditionals or len(named) > 0 or len(replaced) > 0
     for field in fields:
         if field.flags & drops and not _kept_in_request(field, policy):
             continue
-        name = field.name
-        if name in named or name in replaced:
-            continue
-        if strip_conditionals and name in _CONDITIONALS:
-            continue
+        if unplain:
+            name = field.name
+            if name in named or name in replaced or (strip_conditionals and name in _CONDITIONALS):
+                continue
         lines.append(field.line)
     for field in extra:
         if not field.flags & _FRAMING:
