@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.gossip import bloom, facts
 from agent.core.gossip.damper import Damper, position_of, value_of
-from agent.core.gossip.facts import Announced, EndpointState, Fact, Health, HotKeys, Judgements, Latency, Load
+from agent.core.gossip.facts import Announced, CacheUse, EndpointState, Fact, Health, HotKeys, Judgements, Latency, Load, RoundTrips
 from agent.core.gossip.messages import UnreadableError
 
 EXAMPLES: list[tuple[str, Fact]] = [
@@ -19,6 +19,8 @@ EXAMPLES: list[tuple[str, Fact]] = [
     ("judge:web", Judgements({"10.0.0.1:80": EndpointState(facts.BREAKER_OPEN, True)})),
     ("endpoint:web:8080", Announced("web", "10.0.0.7", 8080, "eu-1a", "eu-1", {"track": "canary"}, 2, False)),
     ("hot", HotKeys(b"\x01\x02", 7, 2)),
+    ("cache", CacheUse(120, 65_536, 90, 100)),
+    ("peers", RoundTrips({"web-2": 0.0004, "web-3": 0.012})),
 ]
 
 
@@ -51,6 +53,9 @@ def test_a_kind_that_is_not_known_is_nothing() -> None:
         ("endpoint:web:1", ["w" * 1_000, "10.0.0.1", 80]),
         ("hot", [b"x" * 5_000, 7]),
         ("judge:web", [{"a:1": [7]}]),
+        ("cache", [-1]),
+        ("peers", [{"web-2": -0.1}]),
+        ("peers", [{f"web-{number}": 0.1 for number in range(25)}]),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(key: str, value: object) -> None:

@@ -1,4 +1,6 @@
-"""What the values of gossiped state mean: health, load, breakers, endpoints, hot keys. Each fact is one key of its agent's state.
+"""What the values of gossiped state mean: health, load, breakers, endpoints, hot keys, cache, round trips.
+
+Each fact is one key of its agent's state.
 
 A value is a msgpack array in the order of the fields below; fields that a newer agent appends are skipped, those that an older one lacks
 take their defaults. What does not fit its type or bounds is `UnreadableError`, and the host uses the fact not at all.
@@ -84,8 +86,23 @@ class HotKeys(Struct, frozen=True, array_like=True):
     keys: Count = 0
 
 
-Fact = Health | Load | Judgements | Announced | HotKeys
-T = TypeVar("T", Health, Load, Judgements, Announced, HotKeys)
+class CacheUse(Struct, frozen=True, array_like=True):
+    """Key `cache`. What the agent's store holds, and how many requests it was asked for and answered since the start."""
+
+    entries: Count = 0
+    size_bytes: Count = 0
+    hits: Count = 0
+    asked: Count = 0
+
+
+class RoundTrips(Struct, frozen=True, array_like=True):
+    """Key `peers`. By member, the smoothed round trip of our probes, seconds; a few members at most, so that it fits a packet."""
+
+    seconds: Annotated[dict[Short, Share], Meta(max_length=24)] = {}
+
+
+Fact = Health | Load | Judgements | Announced | HotKeys | CacheUse | RoundTrips
+T = TypeVar("T", Health, Load, Judgements, Announced, HotKeys, CacheUse, RoundTrips)
 
 _KINDS: Final[dict[str, type[Fact]]] = {
     "health": Health,
@@ -93,6 +110,8 @@ _KINDS: Final[dict[str, type[Fact]]] = {
     "judge": Judgements,
     "endpoint": Announced,
     "hot": HotKeys,
+    "cache": CacheUse,
+    "peers": RoundTrips,
 }
 _encoder = msgspec.msgpack.Encoder()
 
