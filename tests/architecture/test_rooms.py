@@ -64,6 +64,13 @@ def test_every_module_of_the_compiled_list_exists_and_every_base_of_a_compiled_c
         assert (ROOT / "agent" / "proxy" / f"{name}.py").is_file(), name
 
 
+def test_each_decision_has_a_number_of_its_own() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04d}" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        assert page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. "), page
+
+
 def test_nothing_is_left_to_do_and_no_page_knows_a_machine() -> None:
     unfinished = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     machine = re.compile(r"/(?:work|root|home/\w+)/")
