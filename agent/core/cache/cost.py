@@ -10,10 +10,10 @@ from typing import Final
 
 from agent.core.cache.entry import Entry
 
-INDEX_BYTES: Final = 440
+INDEX_BYTES: Final = 400
 """Places in the dictionaries by key and by URL (on average half full), the slot and its dictionary, the places of a ghost."""
-STRINGS_BYTES: Final = 4 * 36
-"""Key, target, host and reason beyond their octets."""
+STRINGS_BYTES: Final = 2 * 36
+"""Key and target beyond their octets; host and reason are shared with other entries."""
 BOXES_BYTES: Final = 260
 """Floats and integers of an entry that are objects where it is not compiled."""
 OWN_FIELD_BYTES: Final = 64 + 2 * 41 + 12
@@ -27,7 +27,7 @@ WIRE_BYTES: Final = 250
 """What `Entry.wire` has beyond the stored fields and the body: Via, Age, Cache-Status, Content-Length."""
 WIRE_BODY_MAX: Final = 4096
 """Bodies up to this size are kept a second time, joined to their head (`Entry.wire`), so that a hit is one write of one object."""
-TAG_BYTES: Final = 36 + 320
+TAG_BYTES: Final = 36 + 260
 """A tag that no other entry has, its index place and dictionary; one that many share costs less."""
 VARIANT_BYTES: Final = 36 + 60
 INTERPRETED: Final = not hasattr(Entry, "__mypyc_attrs__")
@@ -38,7 +38,7 @@ def cost_bytes(entry: Entry) -> int:
     size = sys.getsizeof(entry) + INDEX_BYTES + STRINGS_BYTES
     if INTERPRETED:
         size += BOXES_BYTES
-    size += len(entry.key) + len(entry.target) + len(entry.host)
+    size += len(entry.key) + len(entry.target)
     lines = 0
     for field in entry.fields:
         line = len(field.line)

@@ -106,8 +106,9 @@ class ServiceLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Requests waiting for a connection."""
     connections_max: Positive = 512
     """Connections to one endpoint."""
-    idle_max: Count = 128
-    """Idle connections kept to one endpoint."""
+    idle_max: Count = 512
+    """Idle connections kept to one endpoint, as many as may be open: a burst of answers frees many at once that the next requests want
+    again. `idle_timeout` closes the surplus."""
     idle_timeout: Duration = 30.0
     """How long an idle connection is kept."""
 
