@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from agent.admin.cluster_schema import PATHS as CLUSTER_PATHS
+from agent.admin.cluster_schema import components as cluster_components
 from agent.admin.schema import ANYTHING, COUNT, FLAG, NUMBER, TEXT, Schema, array, fields, mapping, one_of, operation, or_null
 
 _BREAKER: Final = one_of("closed", "open", "half-open")
@@ -154,11 +156,14 @@ _PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "/reload": {"post": operation("Read the configuration again", {200: "Reload", 409: "Reload"})},
     "/drain": {"post": operation("Finish what is under way and exit", {202: "Draining"})},
     "/debug/loop": {"get": operation("Event loop lag, tasks, connections, timers, pauses of the garbage collector", {200: "Loop"})},
+    **CLUSTER_PATHS,
     "/openapi.json": {"get": operation("This document", {200: "OpenApi"})},
 }
+_IN_NAMES: Final = str.maketrans({"/": "_", ".": "_", "{": None, "}": None})
+COMPONENTS.update(cluster_components(COMPONENTS["Clusters"]))
 for _path, _methods in _PATHS.items():
     for _method, _one in _methods.items():
-        _one["operationId"] = _method + _path.replace("/", "_").replace(".", "_")
+        _one["operationId"] = _method + _path.translate(_IN_NAMES)
 
 DOCUMENT: Final[dict[str, Any]] = {
     "openapi": "3.1.0",

@@ -52,7 +52,9 @@ def operation(
         if "/" in schema:
             content = {kind: {"schema": TEXT} for kind in schema.split(",")}
         made["responses"][str(status)] = {"description": schema, "content": content}
-    parameters: list[dict[str, Any]] = [{"name": key, "in": "query", "description": told, "schema": TEXT} for key, told in (query or {}).items()]
+    parameters: list[dict[str, Any]] = []
+    for key, told in (query or {}).items():
+        parameters.append({"name": key, "in": "query", "description": told, "schema": TEXT})
     for key, told in (path or {}).items():
         parameters.append({"name": key, "in": "path", "required": True, "description": told, "schema": TEXT})
     if parameters:

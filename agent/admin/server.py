@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from agent.admin import page
+from agent.admin.cluster import ClusterApi
 from agent.admin.metrics import render
 from agent.admin.openapi import DOCUMENT
 from agent.proxy.explain import explain, find
@@ -27,9 +29,10 @@ class AdminServer:
         self.on_drain: Callable[[], None] = lambda: None
         self._reload = reload
         self._runner: web.AppRunner | None = None
+        self._cluster = ClusterApi(agent)
 
-    async def start(self, address: str) -> None:
-        app = web.Application(client_max_size=65_536, middlewares=[_errors_as_json])
+    def _application(self) -> web.Application:
+        app = web.Application(client_max_size=65_536, middlewares=[_errors_as_json, _no_other_sites])
         get, post = app.router.add_get, app.router.add_post
         get("/healthz", self.healthz)
         get("/readyz", self.readyz)
@@ -47,7 +50,13 @@ class AdminServer:
         post("/drain", self.drain)
         get("/debug/loop", self.debug_loop)
         get("/openapi.json", self.openapi)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._cluster.register(app.router)
+        page.register(app.router)
+        return app
+
+    async def start(self, address: str) -> None:
+        self._cluster.start()
+        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
         await self._runner.setup()
         site: web.BaseSite
         if address.startswith("unix:"):
@@ -63,6 +72,7 @@ class AdminServer:
             self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def stop(self) -> None:
+        self._cluster.stop()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -216,6 +226,17 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return web.json_response({"error": error.reason}, status=error.status, headers=headers)
+
+
+@web.middleware
+async def _no_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A page of some other site, open in an operator's browser, must not make the agent do things (it cannot read answers anyway)."""
+    if request.method not in ("GET", "HEAD"):
+        origin = request.headers.get("Origin")
+        foreign = request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+        if foreign or (origin is not None and urlsplit(origin).netloc != request.host):
+            return web.json_response({"error": f"a request of another site ({origin or 'unnamed'}) is not taken"}, status=403)
+    return await handler(request)
 
 
 def _readiness(state: tuple[bool, str]) -> web.Response:

@@ -85,6 +85,8 @@ class Agent:
         self.loop_lag_s = 0.0
         self.loop_lag_max_s = 0.0
         self.application: Cluster | None = None
+        self.fabric: Any = None
+        """The cluster, where one is configured."""
         self.reload: dict[str, Any] = {"generation": 1, "result": "ok", "at": self.started_at, "problems": []}
         self.reload["counts"] = dict.fromkeys(("ok", "unchanged", "refused", "invalid", "failed"), 0)
         self._ingress = RouteTable({})

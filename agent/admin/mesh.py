@@ -1,0 +1,107 @@
+"""One agent's view of the mesh as JSON: members, the latency between them, services with what peers say of their endpoints, caches."""
+
+from statistics import median
+from typing import Any, Final
+
+STATES: Final = ("alive", "suspect", "dead", "left")
+MATRIX_MAX: Final = 24
+"""More members than this are shown by zone: a matrix that grows with the square of them is read by nobody."""
+
+_ROW: Final[dict[str, Any]] = {
+    "name": "",
+    "address": "",
+    "region": "",
+    "zone": "",
+    "state": "alive",
+    "since_s": 0.0,
+    "incarnation": 0,
+    "rtt_ms": None,
+    "tags": {},
+    "versions": {},
+    "health": None,
+    "load": None,
+    "cache": None,
+}
+
+
+def member(row: dict[str, Any]) -> dict[str, Any]:
+    """A member as the API shows it."""
+    return {key: row.get(key, default) for key, default in _ROW.items()}
+
+
+def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Members by state."""
+    found = dict.fromkeys(STATES, 0)
+    for row in rows:
+        found[row["state"]] += 1
+    return found
+
+
+def unwell(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Members that are suspect or dead, or say themselves that they are not well, with the reason."""
+    found = []
+    for row in rows:
+        health = row.get("health") or {"level": "", "reason": ""}
+        failing = row["state"] in ("suspect", "dead")
+        if failing or (row["state"] == "alive" and health["level"] not in ("", "ok")):
+            found.append({"name": row["name"], "state": row["state"], "level": health["level"], "reason": health["reason"]})
+    return found
+
+
+def cache_use(path: Any) -> dict[str, int]:
+    """What this agent's store holds, and how much it was asked and answered."""
+    from agent.proxy.counters import CLASSES, OUTCOMES
+
+    found: dict[str, int] = {}
+    for books in path.counters.values():
+        for index, series in enumerate(books.table):
+            if series is not None:
+                name = OUTCOMES[index // CLASSES]
+                found[name] = found.get(name, 0) + series.count
+    hits = found.get("hit", 0) + found.get("stale", 0)
+    asked = hits + found.get("miss", 0) + found.get("revalidated", 0)
+    return {"entries": path.store.count, "bytes": path.store.used_bytes, "hits": hits, "asked": asked}
+
+
+def latency(own: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The matrix of round trips, from (rows) to (columns), milliseconds; None where nobody measured."""
+    live = [row for row in rows if row["state"] in ("alive", "suspect")]
+    measured: dict[tuple[str, str], float] = {}
+    for row in live:
+        for name, rtt_ms in (row.get("peers_ms") or {}).items():
+            measured[row["name"], name] = rtt_ms
+        if row["name"] != own and row.get("rtt_ms") is not None:
+            measured[own, row["name"]] = row["rtt_ms"]
+    if len(live) <= MATRIX_MAX:
+        names = [row["name"] for row in sorted(live, key=lambda row: (row["region"], row["zone"], row["name"]))]
+        return {"by": "member", "names": names, "ms": [[measured.get((a, b)) for b in names] for a in names]}
+    place = {row["name"]: "/".join(part for part in (row["region"], row["zone"]) if part) or "(no zone)" for row in live}
+    pairs: dict[tuple[str, str], list[float]] = {}
+    for (a, b), rtt_ms in measured.items():
+        if a in place and b in place:
+            pairs.setdefault((place[a], place[b]), []).append(rtt_ms)
+    zones = sorted(set(place.values()))[:MATRIX_MAX]
+    middle = [[round(median(pairs[a, b]), 3) if (a, b) in pairs else None for b in zones] for a in zones]
+    return {"by": "zone", "names": zones, "ms": middle}
+
+
+def services(clusters: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The services as `/clusters` has them, each endpoint with who announces it and what peers have come to think of it."""
+    announced: dict[tuple[str, str], dict[str, Any]] = {}
+    judged: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["state"] in ("alive", "suspect"):
+            for one in row.get("announced") or ():
+                announced[one["service"], one["address"]] = {"member": row["name"], "region": row["region"]}
+            for one in row.get("judgements") or ():
+                told = {"member": row["name"], "breaker": one["breaker"], "ejected": one["ejected"]}
+                judged.setdefault((one["service"], one["address"]), []).append(told)
+    found = []
+    for cluster in clusters:
+        endpoints = []
+        for endpoint in cluster["endpoints"]:
+            key = (cluster["name"], endpoint["address"])
+            by = announced.get(key, {"member": "", "region": ""})
+            endpoints.append({**endpoint, "announced_by": by["member"], "region": by["region"], "peers_say": judged.get(key, [])})
+        found.append({**cluster, "endpoints": endpoints})
+    return found
