@@ -3,10 +3,13 @@
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
+SILENCE_S = 45.0
+"""A stream says something each 15 seconds; after three times that it is dead."""
 
 
 class AdminError(Exception):
@@ -38,22 +41,53 @@ class Admin:
 
     def get(self, path: str) -> Any:
         """The JSON at a path. Raises AdminError."""
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: Any) -> Any:
+        """The JSON that answers one. Raises AdminError."""
+        return self._ask("POST", path, json.dumps(body))
+
+    def _ask(self, method: str, path: str, body: str | None) -> Any:
+        try:
+            connection = self._connection()
+            try:
+                connection.request(method, path, body)
+                answer = connection.getresponse()
+                text = answer.read()
+            finally:
+                connection.close()
+            value = json.loads(text)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise AdminError(f"{self.address}{path}: {error}") from error
+        if answer.status not in (200, 202):
+            raise AdminError(
+                f"{self.address}{path}: {answer.status} {value.get('error', answer.reason) if isinstance(value, dict) else ''}"
+            )
+        return value
+
+    def events(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Name and data of each server-sent event, until the agent ends the stream. Raises AdminError."""
         try:
             connection = self._connection()
             try:
                 connection.request("GET", path)
                 answer = connection.getresponse()
-                body = answer.read()
+                if answer.status != 200:
+                    raise AdminError(f"{self.address}{path}: {answer.status} {json.loads(answer.read()).get('error', answer.reason)}")
+                if connection.sock is not None:
+                    connection.sock.settimeout(SILENCE_S)
+                parts: dict[str, str] = {}
+                while line := answer.readline():
+                    key, _, value = line.decode().rstrip("\n").partition(": ")
+                    if key:
+                        parts[key] = value
+                    elif "data" in parts:
+                        yield parts.get("event", "message"), json.loads(parts["data"])
+                        parts = {}
             finally:
                 connection.close()
-            value = json.loads(body)
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise AdminError(f"{self.address}{path}: {error}") from error
-        if answer.status != 200:
-            raise AdminError(
-                f"{self.address}{path}: {answer.status} {value.get('error', answer.reason) if isinstance(value, dict) else ''}"
-            )
-        return value
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that the views of `pilotfish status` show."""

@@ -11,6 +11,7 @@ COMMANDS = {
     "demo": ("agent.app.demo", "an application, an agent in front of it, and traffic"),
     "status": ("agent.app.status", "what a running agent does"),
     "why": ("agent.app.why_command", "why an URL is answered as it is"),
+    "cluster": ("agent.app.cluster_command", "the cluster that a running agent is in: members, health, keys, leave, ping, events"),
     "cache-sim": ("agent.app.cache_sim", "replay a key trace through the eviction policies"),
     "simulate": ("agent.app.simulate_command", "protocols in simulated time: membership of many members in one process"),
     "plugin": ("agent.app.plugin_command", "make a plugin, or list those there are"),
