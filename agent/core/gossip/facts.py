@@ -36,7 +36,8 @@ class Latency(Struct, frozen=True, array_like=True):
 
 class Load(Struct, frozen=True, array_like=True):
     """Key `load`. cpu, memory: share of the limit, 1.0 is all of it. loop_lag: seconds. ai: share of what the application's own
-    processing can take, as it reports over the admin API (1.0: all of it). in_flight, queue: requests at the local application. Published through `damper.Damper`."""
+    processing can take, as it reports over the admin API (1.0: all of it). in_flight, queue: requests at the local application.
+    Published through `damper.Damper`."""
 
     cpu: Share = 0.0
     memory: Share = 0.0
