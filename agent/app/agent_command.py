@@ -46,6 +46,8 @@ async def _serve(path: Path, settings: Settings, log: Logger) -> int:
     try:
         await agent.start()
         await admin.start(settings.listen.admin)
+        if agent.fabric is not None:
+            agent.fabric.admin_at(admin.address)
         agent.collector.settle()
     except (PluginError, ListenError, OSError) as error:
         log.error("cannot start", error=str(error))

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from agent.cluster.config import ClusterConfig
 from agent.core.cache.config import CacheStore
 from agent.core.http.config import ClientTimeouts, Drain, HeaderPolicy, HttpLimits, WhyConfig
 from agent.core.routing.config import Service
@@ -63,3 +64,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     why: WhyConfig = WhyConfig()
     log: Log = Log()
     plugins: tuple[PluginConfig, ...] = ()
+    cluster: ClusterConfig | None = None
+    """Absent: this agent knows no others, and nothing listens for them."""

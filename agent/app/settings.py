@@ -6,6 +6,7 @@ knows its path (``services.web.endpoints[0]``) and line, and so that one wrong v
 
 import difflib
 import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,13 @@ OVERRIDES = {
     "PILOTFISH_LISTEN_TRANSPARENT": ("listen", "transparent"),
     "PILOTFISH_LISTEN_ADMIN": ("listen", "admin"),
     "PILOTFISH_LOG_LEVEL": ("log", "level"),
+    "PILOTFISH_CLUSTER_BIND": ("cluster", "bind"),
+    "PILOTFISH_CLUSTER_ADVERTISE": ("cluster", "advertise"),
+    "PILOTFISH_CLUSTER_SEEDS": ("cluster", "seeds"),
 }
 """What differs from pod to pod; everything else belongs in the file."""
+CLUSTER_LIVE = frozenset({"cluster.keys", "cluster.tags", "cluster.keep_endpoints"})
+"""What of the cluster changes while it runs."""
 OTHER_VARIABLES = frozenset({"PILOTFISH_CONFIG", "PILOTFISH_TEST_BUILD"})
 _SERVICE_LINK = re.compile(
     r"PILOTFISH_(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)?)"
@@ -128,13 +134,24 @@ def _override(walker: Walker, document: dict[str, Any], environ: Mapping[str, st
             walker.problems.append(Problem(f"${name}", f"no such override; {hint}"))
             continue
         section, field = place
-        kind = hints_of(hints_of(Settings)[section])[field]
-        value = walker.read_text(text, kind, f"${name}")
+        if section == "cluster" and not document.get(section):
+            walker.problems.append(Problem(f"${name}", "is for an agent with a cluster, and the file has none"))
+            continue
+        kind = hints_of(_struct_of(hints_of(Settings)[section]))[field]
+        if typing.get_origin(kind) is tuple:
+            value: Any = [part.strip() for part in text.split(",") if part.strip()]
+        else:
+            value = walker.read_text(text, kind, f"${name}")
         values = document.setdefault(section, {})
         if isinstance(values, dict) and value is not None:
             values[field] = value
             origins[f"{section}.{field}"] = name
     return origins
+
+
+def _struct_of(kind: Any) -> Any:
+    """A section's type; of one that may be absent, the type that it has where it is there."""
+    return next((part for part in typing.get_args(kind) if part is not type(None)), kind)
 
 
 def compare(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
@@ -155,7 +172,10 @@ def compare(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
         else:
             changed.append(section)
     for path in changed:
-        if path.split(".")[0] in ("agent", "listen", "plugins") or path in ("cache.policy", "application"):
+        section = path.split(".")[0]
+        if section == "cluster":
+            refused += [] if path in CLUSTER_LIVE else [path]
+        elif section in ("agent", "listen", "plugins") or path in ("cache.policy", "application"):
             refused.append(path)
     return changed, refused
 
@@ -169,6 +189,8 @@ def redacted(settings: Settings) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(settings)
     for plugin in plain["plugins"]:
         plugin["config"] = _hide(plugin["config"])
+    if plain["cluster"] is not None:
+        plain["cluster"]["keys"] = ["***"] * len(plain["cluster"]["keys"])
     for service in [*plain["services"].values(), plain["application"] or {}]:
         _hide_headers(service)
     return plain

@@ -5,6 +5,7 @@ import re
 from typing import Any, Final
 
 from agent.app.config import Settings
+from agent.cluster.validate import problems as cluster_problems
 from agent.core.routing.config import EndpointConfig, Service
 from agent.core.routing.endpoint import EndpointSpec
 from agent.core.routing.table import conflicts
@@ -69,6 +70,7 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         found.append(("listen.ingress", "is set, but application (where to send its requests) is not"))
     if settings.cache.object_bytes_max > settings.cache.size:
         found.append(("cache.object_bytes_max", f"found {settings.cache.object_bytes_max}, expected at most cache.size"))
+    found.extend(_cluster(settings))
     names: set[str] = set()
     for index, plugin in enumerate(settings.plugins):
         if plugin.name in names:
@@ -88,6 +90,16 @@ def _listeners(settings: Settings) -> list[tuple[str, str]]:
             elif address in taken and not address.endswith(":0"):
                 found.append((path, f"{address} is taken by {taken[address]}"))
             taken.setdefault(address, path)
+    return found
+
+
+def _cluster(settings: Settings) -> list[tuple[str, str]]:
+    if settings.cluster is None:
+        return []
+    found = [(f"cluster.{path}".rstrip("."), message) for path, message in cluster_problems(settings.cluster, settings.agent.id)]
+    place = parse_address(settings.cluster.bind, 0)
+    if place is None or settings.cluster.bind.startswith("unix:"):
+        found.append(("cluster.bind", f"found {settings.cluster.bind!r}, expected host:port or [v6]:port"))
     return found
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections import OrderedDict, deque
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.app.config import Settings
 from agent.app.validate import endpoint_specs, listen_addresses, parse_address
@@ -30,6 +30,9 @@ from agent.runtime.garbage import Collector
 from agent.runtime.log import Logger
 from agent.runtime.sockets import own_places
 from agent.runtime.wheel import TimerWheel
+
+if TYPE_CHECKING:
+    from agent.cluster.fabric import Fabric
 
 TICK_S = 0.1
 PASSTHROUGH_MAX = 1024
@@ -85,7 +88,7 @@ class Agent:
         self.loop_lag_s = 0.0
         self.loop_lag_max_s = 0.0
         self.application: Cluster | None = None
-        self.fabric: Any = None
+        self.fabric: Fabric | None = None
         """The cluster, where one is configured."""
         self.reload: dict[str, Any] = {"generation": 1, "result": "ok", "at": self.started_at, "problems": []}
         self.reload["counts"] = dict.fromkeys(("ok", "unchanged", "refused", "invalid", "failed"), 0)
@@ -114,6 +117,11 @@ class Agent:
             self.addresses.setdefault(KIND_NAMES[listener.gate.kind], []).append(listener.address())
         for gate in self.gates:
             gate.own_addresses = frozenset(own)
+        if settings.cluster is not None:
+            from agent.app.fabric_wiring import make_fabric  # and with it all that only a cluster needs
+
+            self.fabric = make_fabric(self, settings)
+            await self.fabric.start()
         self._tasks.append(self.loop.create_task(self._tick()))
 
     def _make_gates(self, settings: Settings) -> None:
@@ -174,6 +182,8 @@ class Agent:
         self._ingress = ingress
         for gate in self.gates:
             gate.table = ingress if gate.kind == INGRESS else table
+        if self.fabric is not None and settings.cluster is not None:
+            self.fabric.reconfigure(settings.cluster)
         self.settings = settings
 
     def _install_logs(self, settings: Settings) -> None:
@@ -290,6 +300,8 @@ class Agent:
 
     async def stop(self) -> None:
         """End every task; to be called after `drain`."""
+        if self.fabric is not None:
+            await self.fabric.stop()
         for task in self._tasks:
             task.cancel()
         for name in list(self._background):

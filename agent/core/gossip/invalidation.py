@@ -166,6 +166,7 @@ class Invalidator:
                 if item.ack and not message.rumour:
                     self._acknowledge(item, now)  # told again directly: our acknowledgement was lost
                 continue
+            self.repairs.repaired += item.sequence <= stream.highest and not message.rumour
             self._stale_if(stream.learn(item.sequence, now), stream)
             stream.take(item.sequence, now)
             self.applied += 1

@@ -24,6 +24,7 @@ class Repairs:
         self.gaps: dict[tuple[str, int], StreamState] = {}
         self.asked = 0
         self.repaired = 0
+        """Missing numbers that somebody sent when asked."""
         self.lost = 0
         self._digest_at = -1.0
         self._quiet = 0

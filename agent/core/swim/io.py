@@ -124,10 +124,11 @@ class Deliver(Struct, frozen=True, gc=False):
 
 
 class MergeState(Struct, frozen=True, gc=False):
-    """The application's part of a push/pull came from a peer."""
+    """The application's part of a push/pull came from a peer. join: somebody asked to be let in; asked: it was us who asked."""
 
     payload: bytes
     join: bool
+    asked: bool = False
 
 
 class JoinEnded(Struct, frozen=True, gc=False):

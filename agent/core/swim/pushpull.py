@@ -62,7 +62,7 @@ class Exchange:
     def on_request(self, stream: int, theirs: PushPull) -> None:
         """Answer with what we knew before, then take in what they know."""
         self._desk.out.append(StreamReply(stream, self._ours(theirs.join)))
-        self._merge(theirs)
+        self._merge(theirs, asked=False)
 
     def on_answer(self, stream: int, message: Message) -> bool:
         """Whether it was an exchange of ours."""
@@ -70,7 +70,7 @@ class Exchange:
         if place is None and self._syncs.pop(stream, None) is None:
             return False
         if isinstance(message, PushPull):
-            self._merge(message)
+            self._merge(message, asked=True)
         if place is not None:
             reason = "" if isinstance(message, PushPull) else message.text if isinstance(message, Error) else "not a push/pull"
             self._desk.out.append(JoinEnded(place, reason))
@@ -83,7 +83,7 @@ class Exchange:
             return True
         return self._syncs.pop(stream, None) is not None
 
-    def _merge(self, theirs: PushPull) -> None:
+    def _merge(self, theirs: PushPull, *, asked: bool) -> None:
         self._rules.on_states(theirs.nodes)
         if theirs.user:
-            self._desk.out.append(MergeState(theirs.user, theirs.join))
+            self._desk.out.append(MergeState(theirs.user, theirs.join, asked))
