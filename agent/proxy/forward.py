@@ -194,7 +194,7 @@ class Forward(Contest):
                 pieces.append(encode_chunk(piece) if head.chunked else piece)
             if self.body_done and head.chunked:
                 pieces.append(LAST_CHUNK)
-            transport.writelines(pieces)
+            connection.send(pieces, self.body_bytes)
             connection.request_sent = self.body_done
             if self.body_bytes > self.retries.body_bytes_max:
                 self.body_kept = False

@@ -22,7 +22,7 @@ from agent.proxy.lookup import Lookup, start_forward
 from agent.proxy.plugins import RequiredPluginFault
 from agent.proxy.reply import Downstream
 from agent.proxy.sink import Failure
-from agent.proxy.story import Story
+from agent.proxy.story import Story, note_look
 
 LOOP_MAX: Final = 8
 """A request that has passed this agent's pseudonym so often goes in circles."""
@@ -160,7 +160,7 @@ def dispatch(exchange: Exchange, target: RouteTarget, policy: RoutePolicy) -> No
             return
         exchange.outcome = counters.BYPASS
         if exchange.story is not None:
-            exchange.story.note("lookup", "the cache answers GET and HEAD without a body", "RFC 9111 4")
+            note_look(exchange.story, exchange.started, "the cache answers GET and HEAD without a body", "RFC 9111 4")
         exchange.cache_status = b"pilotfish; fwd=method" if head.method not in (b"GET", b"HEAD") else b"pilotfish; fwd=bypass"
     start_forward(exchange, policy, [], False)
 

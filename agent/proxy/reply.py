@@ -13,12 +13,10 @@ from agent.proxy import counters, flags, rescue
 from agent.proxy.datapath import RoutePolicy
 from agent.proxy.gate import KIND_NAMES, Gate, Plan
 from agent.proxy.plugins import RequiredPluginFault
-from agent.proxy.sink import Failure, ResponseSink
+from agent.proxy.sink import COPY_MAX, Failure, ResponseSink
 
 _CRLF: Final = b"\r\n"
 _NO_DATE: Final = b""
-COPY_MAX: Final = 16_384
-"""Head and first piece are joined into one write up to this size; larger pieces are written as they are."""
 
 
 class Downstream:

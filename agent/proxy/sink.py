@@ -3,8 +3,14 @@
 A response travels upstream connection -> `Try` -> `ResponseSink` (an exchange with one client, or a fill of the cache).
 """
 
+from typing import Final
+
 from agent.core.http.fields import Field
 from agent.core.http.head import ResponseHead
+
+COPY_MAX: Final = 16_384
+"""A head and what comes with it are joined into one write up to this size: one buffer is written at once, several take the
+transport's long way. Larger pieces are written as they are."""
 
 
 class Failure:

@@ -7,6 +7,7 @@ from agent.core.http.errors import BadMessage
 from agent.core.http.fields import Field
 from agent.core.http.head import CHUNKED, LENGTH, NO_BODY, ResponseHead, response_head
 from agent.core.routing import endpoint as outcome
+from agent.proxy.sink import COPY_MAX
 from agent.runtime.wheel import Timed
 
 INFORMATIONAL_MAX: Final = 16
@@ -193,6 +194,13 @@ class UpstreamConnection(Timed):
         self.requests += 1
         self.may_switch = False
         self.request_sent = True
+
+    def send(self, pieces: list[bytes], size: int) -> None:
+        """Write the head and what is there of the body. size: octets of the body among the pieces."""
+        if size <= COPY_MAX:
+            self.transport.write(b"".join(pieces))
+        else:
+            self.transport.writelines(pieces)
 
     def close(self) -> None:
         """Close without ceremony; whoever used it is not told (they asked, or have been told)."""
