@@ -9,7 +9,7 @@ from agent.core.cache.config import CacheStore
 from agent.core.http.config import ClientTimeouts, Drain, HeaderPolicy, HttpLimits, WhyConfig
 from agent.core.routing.config import Service
 from agent.core.units import Duration, Positive
-from agent.proxy.config import AccessLog, Egress, Listen
+from agent.proxy.config import AccessLog, Announcement, Egress, Listen
 
 
 class AgentIdentity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +55,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     services: dict[str, Service] = {}
     application: Service | None = None
     """The local application behind `listen.ingress`."""
+    announce: tuple[Announcement, ...] = ()
+    """What this agent tells the members of its cluster to send here."""
     egress: Egress = Egress()
     cache: CacheStore = CacheStore()
     http: HttpLimits = HttpLimits()

@@ -9,10 +9,14 @@ from agent.cluster.validate import problems as cluster_problems
 from agent.core.routing.config import EndpointConfig, Service
 from agent.core.routing.endpoint import EndpointSpec
 from agent.core.routing.table import conflicts
+from agent.proxy.config import Announcement
 
 _NAME: Final = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.-]{0,252}[0-9A-Za-z_.])?")
 _VIA: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::[0-9]{1,5})?")
 """RFC 9110 section 7.6.3: a pseudonym is a token."""
+ANNOUNCED_LENGTH_MAX: Final = 128
+ANNOUNCED_WEIGHT_MAX: Final = 1_000
+ANNOUNCED_TAGS_MAX: Final = 16
 UNIX_PATH_BYTES_MAX: Final = 107
 """What fits into a sockaddr_un."""
 
@@ -47,8 +51,18 @@ def endpoint_specs(service: Service) -> list[EndpointSpec]:
         config = item if isinstance(item, EndpointConfig) else EndpointConfig(address=item)
         place = parse_address(config.address)
         if place is not None:
-            specs.append(EndpointSpec(place[0], place[1], config.weight, config.zone))
+            specs.append(EndpointSpec(place[0], place[1], config.weight, config.zone, config.region))
     return specs
+
+
+def announced_specs(settings: Settings) -> list[tuple[Announcement, EndpointSpec]]:
+    """What (valid) settings announce, with the address made ready."""
+    found = []
+    for one in settings.announce:
+        place = parse_address(one.address)
+        if place is not None:
+            found.append((one, EndpointSpec(place[0], place[1], one.weight, one.zone)))
+    return found
 
 
 def contradictions(settings: Settings) -> list[tuple[str, str]]:
@@ -60,6 +74,9 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
     found.extend(_loops(settings))
     for name, service in settings.services.items():
         found.extend(_endpoints(service, f"services.{name}"))
+        if service.discovered and settings.cluster is None:
+            found.append((f"services.{name}.discovered", "is set, but `cluster` is not: there are no members that could announce any"))
+    found.extend(_announcements(settings))
     found.extend(conflicts(settings.services))
     if settings.application is not None:
         found.extend(_endpoints(settings.application, "application"))
@@ -135,6 +152,39 @@ def _sizes(settings: Settings) -> list[tuple[str, str]]:
     return found
 
 
+def _announcements(settings: Settings) -> list[tuple[str, str]]:
+    found = []
+    if settings.announce and settings.cluster is None:
+        found.append(("announce", "is set, but `cluster` is not: there are no members to tell"))
+    seen: set[tuple[str, int]] = set()
+    for index, one in enumerate(settings.announce):
+        path = f"announce[{index}]"
+        if not 0 < len(one.service) <= ANNOUNCED_LENGTH_MAX:
+            found.append((f"{path}.service", f"found {one.service[:60]!r}, expected 1 to {ANNOUNCED_LENGTH_MAX} characters"))
+        place = parse_address(one.address)
+        if place is None or place[1] == 0 or not _is_address(place[0]):
+            found.append((f"{path}.address", f"found {one.address!r}, expected the IP address of this pod and a port"))
+        elif (one.service, place[1]) in seen:
+            found.append((path, f"port {place[1]} of {one.service} is announced twice"))
+        else:
+            seen.add((one.service, place[1]))
+        if one.weight > ANNOUNCED_WEIGHT_MAX:
+            found.append((f"{path}.weight", f"found {one.weight}, expected at most {ANNOUNCED_WEIGHT_MAX}"))
+        if len(one.zone) > ANNOUNCED_LENGTH_MAX or not one.zone.isprintable():
+            found.append((f"{path}.zone", f"found {one.zone[:60]!r}, expected at most {ANNOUNCED_LENGTH_MAX} printable characters"))
+        if len(one.tags) > ANNOUNCED_TAGS_MAX or any(len(text) > ANNOUNCED_LENGTH_MAX for pair in one.tags.items() for text in pair):
+            found.append((f"{path}.tags", f"expected at most {ANNOUNCED_TAGS_MAX}, of at most {ANNOUNCED_LENGTH_MAX} characters each"))
+    return found
+
+
+def _is_address(host: str) -> bool:
+    """An IP address that somebody else can dial."""
+    try:
+        return not ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _endpoints(service: Service, path: str) -> list[tuple[str, str]]:
     found = []
     seen: set[str] = set()
@@ -146,6 +196,8 @@ def _endpoints(service: Service, path: str) -> list[tuple[str, str]]:
             found.append((f"{path}.endpoints[{index}]", f"{address} is there twice; give it a weight instead"))
         seen.add(address)
     answered = all(route.respond or route.redirect or route.split for route in service.routes) and service.routes
-    if not service.endpoints and not answered:
-        found.append((f"{path}.endpoints", "found none, expected at least one (or routes that all redirect, respond or split)"))
+    if not service.endpoints and not answered and not service.discovered:
+        found.append(
+            (f"{path}.endpoints", "found none, expected at least one (or `discovered`, or routes that all redirect, respond or split)")
+        )
     return found

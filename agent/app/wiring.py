@@ -9,7 +9,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from agent.app.config import Settings
-from agent.app.validate import endpoint_specs, listen_addresses, parse_address
+from agent.app.validate import announced_specs, endpoint_specs, listen_addresses, parse_address
 from agent.core.cache.store import CacheStore
 from agent.core.http.errors import BadMessage
 from agent.core.http.head import RequestHead, parse_request_head
@@ -26,12 +26,14 @@ from agent.proxy.health import check_health, is_name, keep_resolved
 from agent.proxy.listener import Listener
 from agent.proxy.plugins import PluginHost
 from agent.proxy.pool import Pool
+from agent.proxy.sources import Sources
 from agent.runtime.garbage import Collector
 from agent.runtime.log import Logger
 from agent.runtime.sockets import own_places
 from agent.runtime.wheel import TimerWheel
 
 if TYPE_CHECKING:
+    from agent.app.mesh import Mesh
     from agent.cluster.fabric import Fabric
 
 TICK_S = 0.1
@@ -90,6 +92,10 @@ class Agent:
         self.application: Cluster | None = None
         self.fabric: Fabric | None = None
         """The cluster, where one is configured."""
+        self.sources: dict[str, Sources] = {}
+        """Where the endpoints of each service come from."""
+        self.mesh: Mesh | None = None
+        """There where a cluster is configured."""
         self.reload: dict[str, Any] = {"generation": 1, "result": "ok", "at": self.started_at, "problems": []}
         self.reload["counts"] = dict.fromkeys(("ok", "unchanged", "refused", "invalid", "failed"), 0)
         self._ingress = RouteTable({})
@@ -104,6 +110,13 @@ class Agent:
         self.path.zone = settings.agent.zone
         self._make_gates(settings)
         self.path.passthrough = Passthrough(self.path, settings.agent.zone)
+        if settings.cluster is not None:
+            from agent.app.fabric_wiring import make_fabric  # and with it all that only a cluster needs
+            from agent.app.mesh import Mesh
+
+            self.mesh = Mesh(self, settings.cluster.keep_endpoints)
+            self.fabric = make_fabric(self, settings)
+            self.mesh.attach(self.fabric)
         self.install(settings)
         if settings.plugins:
             from agent.proxy.aside import Asides
@@ -117,10 +130,7 @@ class Agent:
             self.addresses.setdefault(KIND_NAMES[listener.gate.kind], []).append(listener.address())
         for gate in self.gates:
             gate.own_addresses = frozenset(own)
-        if settings.cluster is not None:
-            from agent.app.fabric_wiring import make_fabric  # and with it all that only a cluster needs
-
-            self.fabric = make_fabric(self, settings)
+        if self.fabric is not None:
             await self.fabric.start()
         self._tasks.append(self.loop.create_task(self._tick()))
 
@@ -184,7 +194,11 @@ class Agent:
             gate.table = ingress if gate.kind == INGRESS else table
         if self.fabric is not None and settings.cluster is not None:
             self.fabric.reconfigure(settings.cluster)
+        self.sources = {name: source for name, source in self.sources.items() if name in clusters}
         self.settings = settings
+        if self.mesh is not None and settings.cluster is not None:
+            self.mesh.directory.keep_s = settings.cluster.keep_endpoints
+            self.mesh.install(announced_specs(settings))
 
     def _install_logs(self, settings: Settings) -> None:
         self.log.configure(settings.log.level, settings.log.format)
@@ -199,13 +213,16 @@ class Agent:
     def _cluster(self, name: str, service: Service, old: Cluster | None, now: float) -> Cluster:
         if old is not None and old.service == service:
             return old
-        cluster = Cluster(name, service, self.settings.agent.zone, self.path.random_u32())
+        identity = self.settings.agent
+        cluster = Cluster(name, service, identity.zone, self.path.random_u32(), identity.region)
         specs = endpoint_specs(service)
         ready = [spec for spec in specs if spec.port == 0 or not is_name(spec.host)]
-        if len(ready) == len(specs):
-            cluster.update(ready, now)
-        elif old is not None:
-            cluster.update([EndpointSpec(e.host, e.port, e.weight, e.zone) for e in old.endpoints], now)
+        before = self.sources.get(name)
+        known = ready if len(ready) == len(specs) else before.fixed if before is not None else []
+        sources = self.sources[name] = Sources(cluster, known)
+        if service.discovered and self.mesh is not None:
+            sources.announced = self.mesh.announced(name)
+        sources.install()
         if old is not None:
             cluster.inherit(old, now)
             for endpoint in cluster.endpoints:
@@ -214,12 +231,13 @@ class Agent:
         self._stop_background(name)
         tasks = self._background.setdefault(name, [])
         if len(ready) != len(specs):
-            tasks.append(self.loop.create_task(keep_resolved(cluster, specs)))
+            tasks.append(self.loop.create_task(keep_resolved(cluster, specs, sources.take_fixed)))
         if service.health.path or service.health.tcp:
-            tasks.append(self.loop.create_task(check_health(cluster, self._share)))
+            tasks.append(self.loop.create_task(check_health(cluster, self.share)))
         return cluster
 
-    def _share(self) -> float:
+    def share(self) -> float:
+        """A random number from 0 to 1."""
         return self.path.random_u32() / 4_294_967_296.0
 
     def _stop_background(self, name: str) -> None:
@@ -248,6 +266,8 @@ class Agent:
                 self._tell_log_errors()
                 if self.plugins.tick_hooks:
                     self.plugins.tick(now)
+                if self.mesh is not None:
+                    self.mesh.tick(now)
 
     def _tell_log_errors(self) -> None:
         access = self.path.access_log
@@ -283,7 +303,8 @@ class Agent:
         config = self.settings.drain
         self.log.info("draining", delay_s=config.delay, timeout_s=config.timeout, in_flight=self.path.in_flight)
         self.path.draining = True  # from here on every response says that it is its connection's last
-        await asyncio.sleep(config.delay)
+        withdraw_s = self.mesh.withdraw() if self.mesh is not None else 0.0
+        await asyncio.sleep(max(config.delay, withdraw_s))
         await asyncio.gather(*(listener.close() for listener in self.listeners))
         now = self.loop.time()
         deadline = now + config.timeout
@@ -306,6 +327,8 @@ class Agent:
             task.cancel()
         for name in list(self._background):
             self._stop_background(name)
+        if self.mesh is not None:
+            self.mesh.stop()
         await self.plugins.stop()
         if self.path.access_log is not None:
             self.path.access_log.close()

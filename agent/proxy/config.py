@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from agent.core.routing.config import HealthCheck
 from agent.core.units import Address, Positive, Share
 
 
@@ -40,3 +41,20 @@ class AccessLog(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Share of requests that are logged; errors (5xx or made by the agent) are always logged."""
     queue_max: Positive = 10_000
     """Lines that may wait to be written; more are dropped and counted."""
+
+
+class Announcement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A service that the local application offers: the other members' agents send requests to it while it is healthy."""
+
+    service: str
+    """Name of the service as the other members' configurations have it, under `services`, with `discovered: true`."""
+    address: Address
+    """Where they reach it: an IP address and a port of this pod, or of this agent's ingress."""
+    weight: Positive = 1
+    """Its share of the requests, in proportion; at most 1,000."""
+    zone: str = ""
+    """`agent.zone` where empty."""
+    tags: dict[str, str] = {}
+    """Shown to people and to plugins; at most 16."""
+    health: HealthCheck = HealthCheck()
+    """How it is checked; where neither `path` nor `tcp` is set, by a connection. The first success is enough to announce it."""

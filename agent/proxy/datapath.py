@@ -107,6 +107,8 @@ class DataPath:
         self.unmatched_pass = False
         self.passthrough: Any = None
         """Makes policies for destinations that no service claims (agent.app.wiring)."""
+        self.tell: Any = None
+        """Called with service, host and target of what an unsafe request made stale, where other agents are to know of it."""
         self.draining = False
         self.connections: set[Any] = set()
         """Open client connections, for draining."""

@@ -48,6 +48,8 @@ def after_response(path: DataPath, policy: RoutePolicy, head: RequestHead, respo
         return
     for host, target in invalidated_targets(head, response):
         path.store.purge_url(host, target)
+        if path.tell is not None:
+            path.tell(policy.cluster.name, host, target)
         if policy.cache.key_query != "whole":
             # Under a shaped key one response stands for several targets.
             path.store.purge_key(key_of(policy.cluster.name + policy.target.key_space, host, target, policy.cache))

@@ -63,6 +63,7 @@ class Fill(Flight):
     def _begin(self, head: ResponseHead, decision: Storage, now: float) -> Entry:
         policy = self.policy
         entry = make_entry(self.key, policy.cluster.name, self.head, head, policy.cache, self.requested_at, now, decision)
+        entry.asked_at = self.asked_at
         self.entry = entry
         self.unshared = unshared_fields(head, decision, policy.cache)
         self.length = head.content_length if head.body == LENGTH else 0 if head.body == NO_BODY else -1
@@ -109,6 +110,7 @@ class Fill(Flight):
             self.forward = None
             self.leaver.refetch(self)
             return
+        merged.asked_at = self.asked_at
         if self._purged():
             self.path.store.remove(stale)
         else:

@@ -55,6 +55,7 @@ class Flight(Source):
         """Bytes of the body that are in memory, as the store counts them in `filling`."""
         self.paused = False
         self.requested_at = path.wall()
+        self.asked_at = path.now
         self.epoch = path.store.epoch
         self.unshared: list[Field] = []
         """Fields of the response that are for the first reader alone."""
@@ -74,7 +75,7 @@ class Flight(Source):
         """Let another request wait for this response. False where it cannot."""
         if not self.joinable or len(self.readers) > self.policy.cache.waiters_max:
             return False
-        if self._purged():
+        if self._purged() or self.asked_at < self.path.store.stale_before:
             self._land()  # who asks after the purge must not get what was sent before it
             return False
         if self.state == STREAMING:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import HealthCheck
 from agent.core.routing.endpoint import Endpoint, EndpointSpec
-from agent.proxy.pool import Pool
 
 JITTER = 0.1
 """Share of the interval by which checks are moved, either way."""
@@ -17,7 +16,7 @@ RETRY_S = 1.0
 """How soon names are asked for again while none has been resolved."""
 
 
-async def probe(endpoint: Endpoint, check: HealthCheck) -> bool:
+async def probe(endpoint: Endpoint | EndpointSpec, check: HealthCheck) -> bool:
     """One check of one endpoint: a connection, or a GET that is answered 2xx."""
     try:
         async with asyncio.timeout(check.timeout):
@@ -43,6 +42,22 @@ async def probe(endpoint: Endpoint, check: HealthCheck) -> bool:
         return False
 
 
+class Streak:
+    """Consecutive results of checks; `good` is what they come to."""
+
+    def __init__(self, good: bool) -> None:
+        self.good = good
+        self._length = 0
+
+    def add(self, result: bool, check: HealthCheck) -> bool:
+        """One more result. True when `good` changed by it."""
+        self._length = max(self._length, 0) + 1 if result else min(self._length, 0) - 1
+        if self.good != result and (self._length >= check.healthy or -self._length >= check.unhealthy):
+            self.good = result
+            return True
+        return False
+
+
 async def check_health(cluster: Cluster, share: Callable[[], float]) -> None:
     """Check every endpoint of a cluster, each interval, until cancelled.
 
@@ -50,7 +65,7 @@ async def check_health(cluster: Cluster, share: Callable[[], float]) -> None:
     together do not go on checking together.
     """
     check = cluster.service.health
-    streaks: dict[str, int] = {}
+    streaks: dict[str, Streak] = {}
     loop = asyncio.get_running_loop()
     places = asyncio.Semaphore(PROBES_MAX)
 
@@ -61,12 +76,11 @@ async def check_health(cluster: Cluster, share: Callable[[], float]) -> None:
     while True:
         endpoints = list(cluster.endpoints)
         results = await asyncio.gather(*(one(endpoint) for endpoint in endpoints))
-        streaks = {endpoint.address: streaks.get(endpoint.address, 0) for endpoint in endpoints}
+        streaks = {endpoint.address: streaks.get(endpoint.address) or Streak(endpoint.healthy) for endpoint in endpoints}
         for endpoint, good in zip(endpoints, results, strict=True):
-            streak = streaks.get(endpoint.address, 0)
-            streak = max(streak, 0) + 1 if good else min(streak, 0) - 1
-            streaks[endpoint.address] = streak
-            if endpoint.healthy != good and (streak >= check.healthy or -streak >= check.unhealthy):
+            streak = streaks[endpoint.address]
+            streak.good = endpoint.healthy
+            if streak.add(good, check):
                 cluster.set_health(endpoint.address, good, loop.time())
         await asyncio.sleep(check.interval * (1.0 + JITTER * (2.0 * share() - 1.0)))
 
@@ -110,7 +124,8 @@ class Names:
         for spec in self._specs:
             hosts = self._known.get((spec.host, spec.port), []) if (spec.host, spec.port) in names else [spec.host]
             for host in hosts:
-                one = EndpointSpec(host, spec.port, spec.weight, spec.zone)
+                origin = "dns" if host != spec.host else spec.origin
+                one = EndpointSpec(host, spec.port, spec.weight, spec.zone, spec.region, origin)
                 found.setdefault(one.address, one)
         return list(found.values())
 
@@ -127,8 +142,10 @@ class Names:
             self.failing[host] = "no address"
 
 
-async def keep_resolved(cluster: Cluster, specs: list[EndpointSpec], lookup: Lookup = system_lookup) -> None:
-    """Resolve a cluster's names again and again, until cancelled."""
+async def keep_resolved(
+    cluster: Cluster, specs: list[EndpointSpec], take: Callable[[list[EndpointSpec]], None], lookup: Lookup = system_lookup
+) -> None:
+    """Resolve a cluster's names again and again, until cancelled. take: is given what was found."""
     loop = asyncio.get_running_loop()
     names = Names(specs, lookup)
     failing: set[str] = set()
@@ -141,7 +158,5 @@ async def keep_resolved(cluster: Cluster, specs: list[EndpointSpec], lookup: Loo
             cluster.note(now, "name resolves again", host=host)
         failing = set(names.failing)
         if found:
-            for gone in cluster.update(found, now):
-                if isinstance(gone.pool, Pool):
-                    gone.pool.close()
+            take(found)
         await asyncio.sleep(cluster.service.dns.refresh if cluster.endpoints else RETRY_S)

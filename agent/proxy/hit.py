@@ -23,7 +23,7 @@ def answer_hit(connection: Downstream, head: RequestHead, plan: Plan, started: f
     if entry is None:
         return False
     now = path.wall()
-    if now >= entry.fresh_until or entry.no_cache or path.draining:
+    if now >= entry.fresh_until or entry.asked_at < store.stale_before or entry.no_cache or path.draining:
         return False
     second = int(now)
     wire = entry.wire

@@ -103,6 +103,7 @@ def keeper_of(exchange: Reply, policy: RoutePolicy, response: ResponseHead, epoc
         return None
     requested_at = now - (perf_counter() - started)
     entry = make_entry(key, policy.cluster.name, head, response, policy.cache, requested_at, now, decision)
+    entry.asked_at = started
     return Keeper(path, policy, head, entry, key)
 
 
@@ -119,6 +120,7 @@ def _keeper_of_part(
         return None
     requested_at = now - (perf_counter() - started)
     entry = make_entry(part_key(key), policy.cluster.name, head, whole, policy.cache, requested_at, now, decision)
+    entry.asked_at = started
     entry.status = 206
     entry.reason = b"Partial Content"
     entry.first, entry.last, entry.complete = span

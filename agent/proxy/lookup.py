@@ -42,16 +42,20 @@ class Lookup(Leaver):
                 fwd = b"vary-miss"
                 if entry is None and policy.cache.vary_language == "select":
                     entry = variant_in_language(slot.vary, slot.variants, variant, head)
-                    if entry is not None and now >= entry.fresh_until:
-                        entry = None
+                    if entry is not None:
+                        path.store.judge(entry)
+                        if now >= entry.fresh_until:
+                            entry = None
         part: Entry | None = None
         if entry is None and path.store.parts and head.method == b"GET":
             part = path.store.find_part(exchange.plan.key, head)
         if entry is not None:
+            path.store.judge(entry)
             if self._answer(exchange, policy, entry, flight, now):
                 return
             fwd = b"stale" if now >= entry.fresh_until else b"request"
         elif part is not None and head.flags & f.RANGE and piece_of_part(part, head) is not None:
+            path.store.judge(part)
             if self._answer(exchange, policy, part, b"", now):
                 return
         elif slot is not None:

@@ -14,7 +14,7 @@ INDEX_BYTES: Final = 400
 """Places in the dictionaries by key and by URL (on average half full), the slot and its dictionary, the places of a ghost."""
 STRINGS_BYTES: Final = 2 * 36
 """Key and target beyond their octets; host and reason are shared with other entries."""
-BOXES_BYTES: Final = 260
+BOXES_BYTES: Final = 284
 """Floats and integers of an entry that are objects where it is not compiled."""
 OWN_FIELD_BYTES: Final = 64 + 2 * 41 + 12
 """A field that this entry alone holds, beyond the octets of its line and of its value."""

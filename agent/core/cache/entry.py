@@ -14,6 +14,7 @@ class Entry(Node):
 
     __slots__ = (
         "age_base",
+        "asked_at",
         "body",
         "complete",
         "etag",
@@ -66,6 +67,9 @@ class Entry(Node):
         self.variant = b""
         """The request's normalised values of `vary`."""
         self.stored_at = 0.0
+        self.asked_at = 0.0
+        """When the upstream was asked for it, by the monotonic clock (`time.perf_counter`): purges that were missed are dated so
+        (`CacheStore.mark_stale`)."""
         self.age_base = 0.0
         """Wall time at which the response's age was 0: age now is now - age_base (RFC 9111 section 4.2.3)."""
         self.fresh_until = 0.0

@@ -6,7 +6,7 @@ from agent.core.cache.config import CachePolicy
 from agent.core.cache.directives import Directives, parse_cache_control, parse_targeted
 from agent.core.cache.entry import Entry
 from agent.core.cache.freshness import HEURISTIC_STATUSES, Lifetime, age_is_clear, initial_age, lifetime_of, window
-from agent.core.cache.store import tags_of
+from agent.core.cache.tags import tags_of
 from agent.core.cache.vary import variant_of, vary_names
 from agent.core.http import fields as f
 from agent.core.http.dates import format_http_date, parse_http_date

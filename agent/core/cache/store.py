@@ -1,6 +1,5 @@
 """The L1 store: entries by key and variant, within a number of bytes that the process really uses (`agent.core.cache.cost`)."""
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,7 +13,6 @@ from agent.core.http.head import RequestHead
 
 VARIANTS_MAX: Final = 64
 """Variants of one key; an origin that varies on more (a cookie, a user agent) is not worth the room."""
-TAGS_MAX: Final = 64
 FILLING_SHARE: Final = 4
 MARKS_MAX: Final = 1024
 """Purged URLs that are remembered by name for the fills under way; after so many, every fill under way counts as purged."""
@@ -69,6 +67,10 @@ class CacheStore:
         self._sweep: list[bytes] = []
         self.epoch = 0
         """Counts purges. A fill that began before one may bring what the purge was for: see `purged_since`."""
+        self.stale_before = 0.0
+        """What was asked of an upstream before this moment (`Entry.asked_at`) is to be validated before its next use."""
+        self.demoted = 0
+        """Entries that were found to be from before it, at their use."""
         self._marks: dict[bytes, int] = {}
         self._marked_all = 0
 
@@ -95,6 +97,13 @@ class CacheStore:
 
     def on_hit(self, entry: Entry) -> None:
         self.policy.hit(entry)
+
+    def judge(self, entry: Entry) -> None:
+        """To be called before an entry's freshness is looked at: what `mark_stale` meant becomes stale now, at its use."""
+        if entry.asked_at < self.stale_before:
+            entry.asked_at = self.stale_before
+            self._make_stale(entry)
+            self.demoted += 1
 
     # -- changes
 
@@ -236,13 +245,21 @@ class CacheStore:
         count = 0
         for entry in list(entries):
             if soft:
-                entry.fresh_until = 0.0
-                entry.stale_while_revalidate_until = 0.0
+                self._make_stale(entry)
             else:
                 self.remove(entry)
             self._stats(entry.service).purged += 1
             count += 1
         return count
+
+    def _make_stale(self, entry: Entry) -> None:
+        entry.fresh_until = 0.0
+        entry.stale_while_revalidate_until = 0.0
+
+    def mark_stale(self, older_than: float) -> None:
+        """Purges may have been missed: whatever was asked of an upstream before `older_than` (seconds of `time.perf_counter`),
+        stored or on its way, counts as softly purged. A mark, whatever the store holds: entries are judged at their use."""
+        self.stale_before = max(self.stale_before, older_than)
 
     def purge_url(self, host: bytes, target: bytes, soft: bool = False) -> int:
         """Every stored response of one URL: host (and port) and target (path and query)."""
@@ -373,15 +390,3 @@ def _useless(entry: Entry, now: float) -> bool:
         and now > entry.stale_if_error_until
         and now > entry.stale_if_unreachable_until
     )
-
-
-_WORDS = re.compile(rb"[^\s]+")
-
-
-def tags_of(name: str, value: bytes) -> list[bytes]:
-    """The tags in one field: ``Cache-Tag`` splits at commas, any other at white space."""
-    if name.lower() == "cache-tag":
-        words = [word.strip() for word in value.split(b",")]
-    else:
-        words = _WORDS.findall(value)
-    return [word for word in words if word][:TAGS_MAX]

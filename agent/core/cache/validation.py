@@ -86,6 +86,7 @@ def _updated(
     updated.body = entry.body
     updated.length = entry.length
     updated.hits = entry.hits
+    updated.asked_at = entry.asked_at  # the caller may know that the origin was asked later
     if storage.vary == entry.vary:
         updated.variant = entry.variant
     return updated

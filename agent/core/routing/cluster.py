@@ -37,8 +37,8 @@ def reason_text(reason: int) -> tuple[str, str]:
 class Cluster(Roster):
     """One service's endpoints and protection. `now` is monotonic seconds everywhere."""
 
-    def __init__(self, name: str, service: Service, zone: str, seed: int) -> None:
-        super().__init__(name, service, zone, seed)
+    def __init__(self, name: str, service: Service, zone: str, seed: int, region: str = "") -> None:
+        super().__init__(name, service, zone, seed, region)
         self.in_flight = 0
         self._requests_max: int = service.limits.requests_max
         self._limiting: bool = service.concurrency.enabled
@@ -152,6 +152,13 @@ class Cluster(Roster):
                 if cost > SPILL_FACTOR * far.standing_cost():
                     return local.cheaper(far, far.standing_cost(), near, cost)
             return near
+        wider = self._wider
+        if wider and turn < len(wider) + 2:
+            # What a ring cannot carry goes to the next; what has failed in one is tried there again, then farther out.
+            for index in range(len(wider)):
+                if index + 2 > turn and self._random.u32() <= self._wider_shares[index] * 4_294_967_295.0:
+                    self.chose = wider[index]
+                    return wider[index].choose(now, hash_key)
         self.chose = everyone
         return everyone.choose(now, hash_key)
 

@@ -14,6 +14,8 @@ class EndpointConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     address: Address
     weight: Positive = 1
     zone: str = ""
+    region: str = ""
+    """The agent's own where empty."""
 
 
 class Balance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +31,8 @@ class Balance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     nothing, so that it is tried."""
     zone_preference: bool = True
     """Keep to the agent's own zone while its endpoints can carry the load, spill over in proportion when they cannot:
-    when fewer than 1/1.4 of them are usable, or when one costs more than `ewma_initial` and three times what a remote one does."""
+    when fewer than 1/1.4 of them are usable, or when one costs more than `ewma_initial` and three times what a remote one does.
+    Where there are endpoints in other regions, the agent's own region comes after its zone, and then the others, the nearest first."""
     slow_start: Duration = 0.0
     """How long a new or recovered endpoint takes to reach its full weight, from a tenth of it on. 0 gives it all at once. Has no
     effect on the hashing policies."""
@@ -297,6 +300,8 @@ class Service(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     endpoints: tuple[str | EndpointConfig, ...] = ()
     """Where its requests go: ``host:port``, ``[v6]:port`` or ``unix:/path``. May be left out where every route answers by itself
     or splits to other services; a request that no route matches is then answered 404."""
+    discovered: bool = False
+    """Whether what members of the cluster announce under this service's name joins `endpoints`, which may then be empty."""
     routes: tuple[Route, ...] = ()
     balance: Balance = Balance()
     cache: CachePolicy = CachePolicy()

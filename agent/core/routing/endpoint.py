@@ -42,16 +42,20 @@ FAILURE_LEAST_S: Final = 0.5
 
 
 class EndpointSpec:
-    """An address as configuration or DNS gives it."""
+    """An address as configuration, DNS or a member of the mesh gives it."""
 
-    __slots__ = ("host", "port", "weight", "zone")
+    __slots__ = ("host", "origin", "port", "region", "weight", "zone")
 
-    def __init__(self, host: str, port: int, weight: int = 1, zone: str = "") -> None:
+    def __init__(self, host: str, port: int, weight: int = 1, zone: str = "", region: str = "", origin: str = "static") -> None:
         self.host = host
         self.port = port
         """0 for a Unix socket, whose path is `host`."""
         self.weight = weight
         self.zone = zone
+        self.region = region
+        """The agent's own where empty."""
+        self.origin = origin
+        """``static``, ``dns`` or ``member NAME``: who says that it is there."""
 
     @property
     def address(self) -> str:
@@ -77,6 +81,8 @@ class Endpoint:
         self.port = spec.port
         self.weight = spec.weight
         self.zone = spec.zone
+        self.region = spec.region
+        self.origin = spec.origin
         self.pool: object | None = None
         """The data path's connections to it."""
         self.share = 1.0
@@ -248,6 +254,8 @@ class Endpoint:
         return {
             "address": self.address,
             "zone": self.zone,
+            "region": self.region,
+            "origin": self.origin,
             "weight": self.weight,
             "usable": self.usable,
             "healthy": self.healthy,

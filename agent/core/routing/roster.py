@@ -11,6 +11,7 @@ from agent.core.routing.breaker import OPEN
 from agent.core.routing.config import Service
 from agent.core.routing.endpoint import Board, Endpoint, EndpointSpec
 from agent.core.routing.outlier import OutlierDetector
+from agent.core.routing.zones import rings_of
 
 EVENTS_MAX: Final = 256
 OVERPROVISION: Final = 1.4
@@ -27,10 +28,11 @@ RAMP_LEAST: Final = 0.1
 class Roster:
     """`Cluster` without its requests. `now` is monotonic seconds everywhere."""
 
-    def __init__(self, name: str, service: Service, zone: str, seed: int) -> None:
+    def __init__(self, name: str, service: Service, zone: str, seed: int, region: str = "") -> None:
         self.name = name
         self.service = service
         self.zone = zone
+        self.region = region
         self.endpoints: list[Endpoint] = []
         self.outlier = OutlierDetector(service.outlier)
         self.panic = False
@@ -46,14 +48,18 @@ class Roster:
         self._far: list[Endpoint] = []
         """The usable ones outside the agent's zone, where `_local` is those inside."""
         self._local_share = 0.0
+        self._wider: list[Chooser] = []
+        """Where what does not stay in the zone goes, where there are other regions: this region, then the others by latency class."""
+        self._wider_shares: list[float] = []
+        self._distances: dict[str, int] = {}
         self._look_at = 0.0
         self._look_after = 0.0
 
     def update(self, specs: list[EndpointSpec], now: float) -> list[Endpoint]:
         """Take these addresses; endpoints that stay keep their state. Returns those that left."""
         known = {endpoint.address: endpoint for endpoint in self.endpoints}
-        wanted = {spec.address: (spec.weight, spec.zone) for spec in specs}
-        if wanted == {address: (endpoint.weight, endpoint.zone) for address, endpoint in known.items()}:
+        wanted = {spec.address: (spec.weight, spec.zone, spec.region, spec.origin) for spec in specs}
+        if wanted == {e.address: (e.weight, e.zone, e.region, e.origin) for e in self.endpoints}:
             return []
         first = not self.endpoints
         kept: list[Endpoint] = []
@@ -66,6 +72,8 @@ class Roster:
                     self._begin_ramp(endpoint, now)
             endpoint.weight = spec.weight
             endpoint.zone = spec.zone
+            endpoint.region = spec.region
+            endpoint.origin = spec.origin
             kept.append(endpoint)
         self.endpoints = kept
         mean = sum(endpoint.weight for endpoint in kept) / len(kept) if kept else 1.0
@@ -75,6 +83,12 @@ class Roster:
         self._look_after = 0.0
         self._board.dirty = True
         return list(known.values())
+
+    def set_distances(self, classes: dict[str, int]) -> None:
+        """How far other regions are, as classes of latency (`zones.latency_class`); one that is not named counts as the farthest."""
+        if classes != self._distances:
+            self._distances = classes
+            self._board.dirty = True
 
     def set_health(self, address: str, healthy: bool, now: float) -> None:
         """What an active check says."""
@@ -163,13 +177,24 @@ class Roster:
         self._all = make_chooser(policy, usable, self._random) if usable else None
         self._local = None
         self._local_share = 0.0
-        if self.zone and self.service.balance.zone_preference:
-            near = [endpoint for endpoint in usable if endpoint.zone == self.zone]
-            total = sum(1 for endpoint in self.endpoints if endpoint.zone == self.zone)
-            if near and len(near) < len(usable):
-                self._local = make_chooser(policy, near, self._random)
-                self._far = [endpoint for endpoint in usable if endpoint.zone != self.zone]
-                self._local_share = min(1.0, OVERPROVISION * len(near) / total)
+        self._wider = []
+        self._wider_shares = []
+        if not self.service.balance.zone_preference:
+            return
+        rings = rings_of(self.endpoints, self.zone, self.region, self._distances)
+        near = [endpoint for endpoint in rings[0] if endpoint.usable]
+        if near and len(near) < len(usable):
+            self._local = make_chooser(policy, near, self._random)
+            self._local_share = min(1.0, OVERPROVISION * len(near) / len(rings[0]))
+            self._far = [endpoint for ring in rings[1:] for endpoint in ring if endpoint.usable]
+        if len(rings) > 2:
+            for ring in rings[1:]:
+                some = [endpoint for endpoint in ring if endpoint.usable]
+                if some:
+                    self._wider.append(make_chooser(policy, some, self._random))
+                    self._wider_shares.append(min(1.0, OVERPROVISION * len(some) / len(ring)))
+            if self._wider:
+                self._far = self._wider[0].endpoints
 
     def _eject_consecutive(self, now: float) -> None:
         if not self.service.outlier.enabled:

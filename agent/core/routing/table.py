@@ -63,8 +63,12 @@ class RouteTarget:
         self.redirect: Redirect | None = None
         self.direct: Answer | None = None
         self.split: Splitter | None = None
+        self.destinations: list[str] = [name]
+        """The services that its requests may go to."""
         if route is None:
             return
+        if route.split:
+            self.destinations = [split.service for split in route.split]
         self.limits.extend(Limiter(limit) for limit in route.rate_limits)
         self.request_edits = _both(self.request_edits, _edits(route.request_headers))
         self.response_edits = _both(self.response_edits, _edits(route.response_headers))
@@ -105,7 +109,7 @@ class ServiceRoutes:
         self.service = service
         limits = [Limiter(limit) for limit in service.rate_limits]
         self.default = RouteTarget(name, name, service, None, limits)
-        self.routes_only = bool(service.routes) and not service.endpoints
+        self.routes_only = bool(service.routes) and not service.endpoints and not service.discovered
         self.routes: list[tuple[Matcher, RouteTarget]] = []
         for index, route in enumerate(service.routes):
             target = RouteTarget(name, route.name or f"{name}#{index}", service, route, limits)
@@ -139,10 +143,15 @@ class RouteTable:
         self._any: ServiceRoutes | None = None
         self.by_fields = any(route.match.headers for service in services.values() for route in service.routes)
         """Whether any route looks at header fields."""
+        self.shaped: list[tuple[str, CachePolicy]] = []
+        """What keys of stored responses begin with where they do not hold the whole target, and their policy."""
         for name, service in services.items():
             known = before.services.get(name) if before is not None else None
             routes = known if known is not None and known.service == service else ServiceRoutes(name, service)
             self.services[name] = routes
+            for target in [routes.default, *(target for _, target in routes.routes)]:
+                if target.cache.key_query != "whole":
+                    self.shaped.extend((one + target.key_space, target.cache) for one in target.destinations)
             for pattern in service.hosts:
                 self._claim(pattern.lower(), routes)
 

@@ -5,7 +5,7 @@ import gc
 import json
 import os
 import sys
-from time import time
+from time import perf_counter, time
 
 import psutil
 
@@ -45,6 +45,7 @@ def put(path: DataPath, number: int, body: int, own_fields: int, tags: int) -> N
     now = time()
     key = b"web " + request.authority + request.target
     entry = make_entry(key, "web", request, head, POLICY, now, now, decide_storage(request, head, POLICY, now))
+    entry.asked_at = perf_counter()
     entry.body = [os.urandom(body)] if body else []
     entry.length = body
     path.store.put(entry)

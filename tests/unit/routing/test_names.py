@@ -7,6 +7,7 @@ from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import Dns, Service
 from agent.core.routing.endpoint import EndpointSpec
 from agent.proxy.health import Names, is_name, keep_resolved
+from agent.proxy.sources import Sources
 
 SPECS = [EndpointSpec("api.test", 80, 2, "a"), EndpointSpec("10.9.9.9", 81), EndpointSpec("db.test", 82)]
 
@@ -73,7 +74,7 @@ def test_a_cluster_follows_its_names_and_says_when_one_fails() -> None:
         return {endpoint.address for endpoint in cluster.endpoints}
 
     async def run() -> list[dict[str, Any]]:
-        task = asyncio.create_task(keep_resolved(cluster, SPECS, resolver))
+        task = asyncio.create_task(keep_resolved(cluster, SPECS, Sources(cluster, []).take_fixed, resolver))
         await turn()
         assert endpoints() == {"10.0.0.1:80", "10.0.0.2:80", "10.9.9.9:81", "[::1]:82"}
         stays = cluster.endpoints[0]
