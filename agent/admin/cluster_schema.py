@@ -52,7 +52,7 @@ def components(clusters: Schema) -> dict[str, Schema]:
     service = clusters["items"]
     endpoint = service["properties"]["endpoints"]["items"]
     more = {"announced_by": TEXT, "region": TEXT, "peers_say": array(_ONE_PEER)}
-    known = fields(**endpoint["properties"], **more)
+    known = fields(**{**endpoint["properties"], **more})
     return {
         "Cluster": fields(
             self=_SELF, counts=_COUNTS, members=array(_MEMBER), keys=_KEYS, gossip=mapping(NUMBER), invalidations=mapping(NUMBER)
