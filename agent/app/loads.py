@@ -102,4 +102,3 @@ class LoadMeter:
 def _waiting(endpoint: Endpoint) -> int:
     pool = endpoint.pool
     return len(pool.waiting) if isinstance(pool, Pool) else 0
-

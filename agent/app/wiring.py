@@ -110,13 +110,14 @@ class Agent:
         self.path.zone = settings.agent.zone
         self._make_gates(settings)
         self.path.passthrough = Passthrough(self.path, settings.agent.zone)
+        fabric: Fabric | None = None
         if settings.cluster is not None:
             from agent.app.fabric_wiring import make_fabric  # and with it all that only a cluster needs
             from agent.app.mesh import Mesh
 
             self.mesh = Mesh(self, settings.cluster.keep_endpoints)
-            self.fabric = make_fabric(self, settings)
-            self.mesh.attach(self.fabric)
+            fabric = self.fabric = make_fabric(self, settings)
+            self.mesh.attach(fabric)
         self.install(settings)
         if settings.plugins:
             from agent.proxy.aside import Asides
@@ -130,8 +131,8 @@ class Agent:
             self.addresses.setdefault(KIND_NAMES[listener.gate.kind], []).append(listener.address())
         for gate in self.gates:
             gate.own_addresses = frozenset(own)
-        if self.fabric is not None:
-            await self.fabric.start()
+        if fabric is not None:
+            await fabric.start()
         self._tasks.append(self.loop.create_task(self._tick()))
 
     def _make_gates(self, settings: Settings) -> None:

@@ -105,6 +105,9 @@ class FakeFabric:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
+    async def stop(self) -> None:
+        """It has nothing to end."""
+
     def emit(self, kind: str, name: str, detail: str = "", at: float = 1_700_000_000.0) -> None:
         for callback in self._callbacks:
             callback({"at": at, "kind": kind, "member": name, "detail": detail})
