@@ -6,7 +6,6 @@ or that the ring has overtaken, is cut off; it comes back with `Last-Event-ID` a
 
 import asyncio
 import json
-import re
 from collections import deque
 from typing import Any, Final
 
@@ -21,10 +20,13 @@ TEXT_MAX: Final = 512
 """Characters of a name or a detail."""
 HEARTBEAT_S: Final = 15.0
 """A silent stream says a comment so often: proxies and readers drop what looks dead."""
+LOOK_S: Final = 1.0
+"""How often a silent stream looks whether its reader is still there; without readers nothing looks."""
 WRITE_S: Final = 10.0
 """How long a write may wait for its reader."""
 RETRY_MS: Final = 2000
-_KIND: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+KINDS: Final = frozenset(("join", "update", "suspect", "refute", "fail", "leave", "reap", "conflict", "key"))
+"""Kinds with an event name of their own; a browser hears only the names that it listens for, so all else is called `other`."""
 
 
 class Overtaken(Exception):
@@ -44,13 +46,12 @@ class EventRing:
 
     def add(self, event: dict[str, Any]) -> None:
         """Keep one and wake the readers. Whatever it holds becomes text of bounded length."""
-        kind = str(event.get("kind", ""))
         self.newest += 1
         self._kept.append(
             {
                 "id": f"{self.life}-{self.newest}",
                 "at": float(event.get("at", 0.0)),
-                "kind": kind if _KIND.fullmatch(kind) else "other",
+                "kind": str(event.get("kind", ""))[:TEXT_MAX],
                 "member": str(event.get("member", ""))[:TEXT_MAX],
                 "detail": str(event.get("detail", ""))[:TEXT_MAX],
             }
@@ -105,19 +106,26 @@ class EventRing:
         number, first = self._begin(request)
         await response.prepare(request)
         data = f"retry: {RETRY_MS}\n\n{first}".encode()
-        while not self.closed:
+        silent_s = 0.0
+        while not self.closed and request.transport is not None:
             try:
-                async with asyncio.timeout(WRITE_S):
-                    await response.write(data)
+                if data:
+                    async with asyncio.timeout(WRITE_S):
+                        await response.write(data)
+                    silent_s = 0.0
                 events = self.after(number)
             except (TimeoutError, Overtaken):
                 if request.transport is not None:
                     request.transport.abort()
                 break
+            except ConnectionError:
+                break
             number += len(events)
             data = "".join(map(as_text, events)).encode()
             if not events:
-                data = b"" if await _within(wake, HEARTBEAT_S) else b": still here\n\n"
+                if not await _within(wake, LOOK_S):
+                    silent_s += LOOK_S
+                    data = b": still here\n\n" if silent_s >= HEARTBEAT_S else b""
                 wake.clear()
         return response
 
@@ -146,4 +154,5 @@ async def _within(wake: asyncio.Event, seconds: float) -> bool:
 
 def as_text(event: dict[str, Any]) -> str:
     """An event as it stands in the stream. JSON escapes what would end a line."""
-    return f"id: {event['id']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
+    name = event["kind"] if event["kind"] in KINDS else "other"
+    return f"id: {event['id']}\nevent: {name}\ndata: {json.dumps(event)}\n\n"

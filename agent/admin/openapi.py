@@ -95,6 +95,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         id=TEXT,
         uptime_s=NUMBER,
         draining=FLAG,
+        clustered=FLAG,
         in_flight=COUNT,
         reload=_RELOAD,
         plugins=mapping(fields(enabled=FLAG, faults=COUNT, last_fault=TEXT)),

@@ -165,6 +165,7 @@ class AdminServer:
                 "id": agent.agent_id,
                 "uptime_s": round(agent.path.wall() - agent.started_at, 1),
                 "draining": agent.draining,
+                "clustered": agent.fabric is not None,
                 "in_flight": agent.path.in_flight,
                 "reload": agent.reload,
                 "plugins": {

@@ -130,4 +130,4 @@ def event(name: str, found: dict[str, Any]) -> str:
         missed = found["missed"]
         return f"-- missed {'an unknown number of' if missed is None else missed} events --"
     at = datetime.fromtimestamp(found["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    return f"{at}  {found['kind']:<9}{plain(found['member'])}  {plain(found['detail'])}".rstrip()
+    return f"{at}  {plain(found['kind']):<9}{plain(found['member'])}  {plain(found['detail'])}".rstrip()

@@ -208,7 +208,8 @@ def test_a_reader_that_was_away_for_too_long_is_told_how_many_it_missed(admin: A
 
 
 def test_a_silent_stream_says_that_it_is_there(admin: AdminThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(events, "LOOK_S", 0.02)
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.04)
     with Reader(admin) as reader:
         assert reader.block() == [": still here"]
 
@@ -230,6 +231,12 @@ def test_a_reader_that_does_not_read_is_cut_off_and_costs_no_memory(admin: Admin
 
         wait_until(dropped, "the reader is cut off")
     assert len(ring.recent(10_000)) == events.RING_MAX
+
+
+def test_a_reader_that_goes_is_forgotten(admin: AdminThread) -> None:
+    with Reader(admin):
+        pass
+    wait_until(lambda: admin.server._cluster.ring.readers == 0, "the reader is forgotten")
 
 
 def test_readers_have_a_bound(admin: AdminThread, monkeypatch: pytest.MonkeyPatch) -> None:
