@@ -36,6 +36,8 @@ _MEMBER: Final = fields(
     since_s=NUMBER,
     incarnation=COUNT,
     rtt_ms=or_null(NUMBER),
+    roles=array(TEXT),
+    admin=TEXT,
     tags=mapping(TEXT),
     versions=mapping({"anyOf": [TEXT, NUMBER]}),
     health=or_null(_HEALTH),
@@ -43,7 +45,7 @@ _MEMBER: Final = fields(
     cache=or_null(fields(entries=COUNT, bytes=COUNT, hits=COUNT, asked=COUNT)),
 )
 _COUNTS: Final = fields(**dict.fromkeys(STATES, COUNT))
-_KEYS: Final = array(fields(fingerprint=TEXT, primary=FLAG))
+_KEYS: Final = array(fields(fingerprint=TEXT, bits=COUNT, primary=FLAG))
 _ONE_PEER: Final = fields(member=TEXT, breaker=one_of("closed", "open", "half-open"), ejected=FLAG)
 
 
@@ -51,8 +53,7 @@ def components(clusters: Schema) -> dict[str, Schema]:
     """clusters: the schema of `/clusters`, whose endpoints the mesh shows with more."""
     service = clusters["items"]
     endpoint = service["properties"]["endpoints"]["items"]
-    more = {"announced_by": TEXT, "region": TEXT, "peers_say": array(_ONE_PEER)}
-    known = fields(**{**endpoint["properties"], **more})
+    known = fields(**endpoint["properties"], announced_by=TEXT, peers_say=array(_ONE_PEER))
     return {
         "Cluster": fields(
             self=_SELF, counts=_COUNTS, members=array(_MEMBER), keys=_KEYS, gossip=mapping(NUMBER), invalidations=mapping(NUMBER)

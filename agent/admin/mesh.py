@@ -16,6 +16,8 @@ _ROW: Final[dict[str, Any]] = {
     "since_s": 0.0,
     "incarnation": 0,
     "rtt_ms": None,
+    "roles": [],
+    "admin": "",
     "tags": {},
     "versions": {},
     "health": None,
@@ -87,12 +89,12 @@ def latency(own: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def services(clusters: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The services as `/clusters` has them, each endpoint with who announces it and what peers have come to think of it."""
-    announced: dict[tuple[str, str], dict[str, Any]] = {}
+    announced: dict[tuple[str, str], str] = {}
     judged: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         if row["state"] in ("alive", "suspect"):
             for one in row.get("announced") or ():
-                announced[one["service"], one["address"]] = {"member": row["name"], "region": row["region"]}
+                announced[one["service"], one["address"]] = row["name"]
             for one in row.get("judgements") or ():
                 told = {"member": row["name"], "breaker": one["breaker"], "ejected": one["ejected"]}
                 judged.setdefault((one["service"], one["address"]), []).append(told)
@@ -101,7 +103,6 @@ def services(clusters: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list
         endpoints = []
         for endpoint in cluster["endpoints"]:
             key = (cluster["name"], endpoint["address"])
-            by = announced.get(key, {"member": "", "region": ""})
-            endpoints.append({**endpoint, "announced_by": by["member"], "region": by["region"], "peers_say": judged.get(key, [])})
+            endpoints.append({**endpoint, "announced_by": announced.get(key, ""), "peers_say": judged.get(key, [])})
         found.append({**cluster, "endpoints": endpoints})
     return found

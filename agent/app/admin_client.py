@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
+PATIENCE_S = 20.0
+"""For what asks every member, which waits for those that do not answer."""
 SILENCE_S = 45.0
 """A stream says something each 15 seconds; after three times that it is dead."""
 
@@ -17,13 +19,13 @@ class AdminError(Exception):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -33,11 +35,11 @@ class Admin:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConnection:
         if self.address.startswith("unix:"):
-            return _UnixConnection(self.address[5:])
+            return _UnixConnection(self.address[5:], timeout_s)
         parts = urlsplit(self.address if "://" in self.address else f"http://{self.address}")
-        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
 
     def get(self, path: str) -> Any:
         """The JSON at a path. Raises AdminError."""
@@ -45,11 +47,11 @@ class Admin:
 
     def post(self, path: str, body: Any) -> Any:
         """The JSON that answers one. Raises AdminError."""
-        return self._ask("POST", path, json.dumps(body))
+        return self._ask("POST", path, json.dumps(body), PATIENCE_S)
 
-    def _ask(self, method: str, path: str, body: str | None) -> Any:
+    def _ask(self, method: str, path: str, body: str | None, timeout_s: float = TIMEOUT_S) -> Any:
         try:
-            connection = self._connection()
+            connection = self._connection(timeout_s)
             try:
                 connection.request(method, path, body)
                 answer = connection.getresponse()

@@ -104,9 +104,9 @@ def keys(found: dict[str, Any]) -> RenderableType:
     """This agent's own keys."""
     if not found["encrypted"]:
         return Text("no keys: what members say to each other is not encrypted", style="yellow")
-    table = _table("fingerprint", "primary")
+    table = _table("fingerprint", "bits", "primary", right=("bits",))
     for row in found["keys"]:
-        table.add_row(plain(row["fingerprint"]), "yes" if row["primary"] else "")
+        table.add_row(plain(row["fingerprint"]), str(row["bits"]), "yes" if row["primary"] else "")
     return table
 
 

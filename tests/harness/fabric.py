@@ -72,7 +72,7 @@ class FakeFabric:
                 "health": {"level": "ok", "reason": ""},
             },
             "members": self.rows,
-            "keys": [{"fingerprint": fingerprint(key), "primary": at == 0} for at, key in enumerate(self.keyring)],
+            "keys": [{"fingerprint": fingerprint(key), "bits": 128, "primary": at == 0} for at, key in enumerate(self.keyring)],
             "gossip": {"packets_sent": 10},
             "invalidations": {"applied": 2},
         }

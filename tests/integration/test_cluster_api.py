@@ -276,4 +276,7 @@ def test_the_page_own_origin_may(admin: AdminThread) -> None:
 
 
 def test_fingerprints_and_nothing_else_of_keys(admin: AdminThread) -> None:
-    assert ask(admin, "GET", "/cluster/keys")[1] == {"encrypted": True, "keys": [{"fingerprint": fingerprint(KEY), "primary": True}]}
+    assert ask(admin, "GET", "/cluster/keys")[1] == {
+        "encrypted": True,
+        "keys": [{"fingerprint": fingerprint(KEY), "bits": 128, "primary": True}],
+    }

@@ -62,6 +62,7 @@ function facts(row) {
     found.push(["load", `CPU ${percent(cpu)}, memory ${percent(memory)}, loop lag ${ms(loop_lag_s * 1000)} ms, in flight ${count(in_flight)}, queue ${count(queue)}`]);
     for (const [service, { p50_ms, p99_ms }] of Object.entries(row.load.latency)) found.push([service, `p50 ${ms(p50_ms)} ms, p99 ${ms(p99_ms)} ms`]);
   }
+  if (row.admin) found.push(["admin API", row.admin]);
   for (const [name, value] of [...Object.entries(row.tags), ...Object.entries(row.versions)]) found.push([name, String(value)]);
   return found;
 }
