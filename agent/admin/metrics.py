@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from agent import __version__
 from agent.admin.catalogue import Families
 from agent.proxy.counters import CLASSES, LATENCY_BOUNDS_S, OUTCOMES
+from agent.proxy.purging import KINDS
 from agent.runtime.build import build
 
 _BOUNDS = (*map(str, LATENCY_BOUNDS_S), "+Inf")
@@ -32,6 +33,8 @@ class AgentCollector(Collector):
         for name, cluster in path.clusters.items():
             _cluster(families, name, cluster)
         _store(families, path)
+        if self.agent.mesh is not None:
+            _mesh(families, self.agent.mesh)
         for listener in path.listeners:
             _listener(families, listener)
         _process(families, self.agent)
@@ -89,9 +92,31 @@ def _cluster(families: Families, name: str, cluster: Any) -> None:
 def _store(families: Families, path: Any) -> None:
     families.add("pilotfish_cache_bytes", (), path.store.used_bytes)
     families.add("pilotfish_cache_entries", (), path.store.count)
+    families.add("pilotfish_cache_demoted", (), path.store.demoted)
     for name, stats in path.store.by_service.items():
         if name in path.counters:
             families.add("pilotfish_cache_evictions", (name,), stats.evictions)
+
+
+def _mesh(families: Families, mesh: Any) -> None:
+    for name, specs in mesh.directory.endpoints().items():
+        if name in mesh.agent.path.clusters:
+            families.add("pilotfish_mesh_endpoints", (name,), len(specs))
+    for announcement, out in mesh.announcer.rows():
+        families.add("pilotfish_mesh_announced", (announcement.service, announcement.address), float(out))
+    for kind in KINDS:
+        families.add("pilotfish_mesh_invalidations_sent", (kind,), mesh.sent.get(kind, 0))
+        families.add("pilotfish_mesh_invalidations_received", (kind,), mesh.received.get(kind, 0))
+    for metric, value in (
+        ("pilotfish_mesh_endpoints_kept", mesh.directory.kept),
+        ("pilotfish_mesh_endpoints_refused", mesh.refused),
+        ("pilotfish_mesh_isolated", float(mesh.directory.isolated)),
+        ("pilotfish_mesh_advice_taken", mesh.advice.given),
+        ("pilotfish_mesh_invalidations_coalesced", mesh.outbox.coalesced),
+        ("pilotfish_mesh_invalidations_widened", mesh.outbox.widened),
+        ("pilotfish_mesh_stale_marks", mesh.stale_marks),
+    ):
+        families.add(metric, (), value)
 
 
 def _listener(families: Families, listener: Any) -> None:

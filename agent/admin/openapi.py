@@ -7,6 +7,7 @@ from agent.admin.cluster_schema import components as cluster_components
 from agent.admin.schema import ANYTHING, COUNT, FLAG, NUMBER, TEXT, Schema, array, fields, mapping, one_of, operation, or_null
 
 _BREAKER: Final = one_of("closed", "open", "half-open")
+_DURATION: Final[Schema] = {"anyOf": [NUMBER, TEXT]}
 _ENDPOINT: Final = fields(
     address=TEXT,
     zone=TEXT,
@@ -71,10 +72,23 @@ COMPONENTS: Final[dict[str, Schema]] = {
         listing_=array(fields(service=TEXT, host=TEXT, target=TEXT, status=COUNT, bytes=COUNT, hits=COUNT, ttl_s=NUMBER, tags=array(TEXT))),
     ),
     "Purge": {
-        **fields(url_=TEXT, prefix_=TEXT, host_=TEXT, tag_=TEXT, service_=TEXT, all_={"const": True}, soft_=FLAG),
+        **fields(
+            url_=TEXT,
+            prefix_=TEXT,
+            host_=TEXT,
+            tag_=TEXT,
+            service_=TEXT,
+            all_={"const": True},
+            soft_=FLAG,
+            cluster_=FLAG,
+            wait_=_DURATION,
+            after_=TEXT,
+        ),
         "oneOf": [{"required": [kind]} for kind in ("url", "prefix", "host", "tag", "service", "all")],
     },
-    "Purged": fields(purged=COUNT, soft=FLAG),
+    "Purged": fields(purged=COUNT, soft=FLAG, acked_=COUNT, of_=COUNT, missing_=array(TEXT), early_=array(TEXT), context_=TEXT),
+    "Load": fields(ai_={"type": "number", "minimum": 0, "maximum": 1}, in_flight_=COUNT, queue_=COUNT, ttl_=_DURATION),
+    "LoadTaken": fields(taken=FLAG, ttl_s=NUMBER),
     "Routes": array(fields(service=TEXT, hosts=array(TEXT), routes=array(TEXT))),
     "Why": fields(
         agent=TEXT,
@@ -150,8 +164,13 @@ _PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "/clusters": {"get": operation("Services, endpoints, health, latency, breakers", {200: "Clusters"})},
     "/cache": {"get": operation("Statistics and listing", {200: "Cache", 400: "Error"}, _LISTING)},
     "/cache/purge": {
-        "post": operation("Purge by url, prefix, host, tag, service or all; soft", {200: "Purged", 400: "Error"}, body="Purge")
+        "post": operation(
+            "Purge by url, prefix, host, tag, service or all, on every agent",
+            {200: "Purged", 400: "Error"},
+            body="Purge",
+        )
     },
+    "/load": {"post": operation("The application reports its own load", {200: "LoadTaken", 400: "Error", 409: "Error"}, body="Load")},
     "/routes": {"get": operation("Services and their routes", {200: "Routes"})},
     "/why": {"get": operation("Why a recent request was answered as it was", {200: "Why", 404: "Error"}, _WHY)},
     "/status": {"get": operation("Totals by service, and how the last reload went", {200: "Status"})},

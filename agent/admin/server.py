@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from agent.admin import page
+from agent.admin.applications import bad, on_load, on_purge
 from agent.admin.cluster import ClusterApi
 from agent.admin.metrics import render
 from agent.admin.openapi import DOCUMENT
@@ -42,6 +43,7 @@ class AdminServer:
         get("/clusters", self.clusters)
         get("/cache", self.cache)
         post("/cache/purge", self.purge)
+        post("/load", self.load)
         get("/routes", self.routes)
         get("/why", self.why)
         get("/status", self.status)
@@ -102,7 +104,7 @@ class AdminServer:
         query = request.query
         text = query.get("limit", "100")
         if not (text.isascii() and text.isdigit()):
-            return _bad(f"limit: found {text!r}, expected a whole number of entries")
+            return bad(f"limit: found {text!r}, expected a whole number of entries")
         if not query.keys().isdisjoint(("list", "service", "host", "prefix", "limit")):
             limit = min(int(text[:9]), 10_000)
             now = self.agent.path.wall()
@@ -123,27 +125,10 @@ class AdminServer:
         return web.json_response(answer)
 
     async def purge(self, request: web.Request) -> web.Response:
-        try:
-            wish = await request.json()
-        except (ValueError, LookupError, RecursionError) as error:
-            return _bad(f"the body is not JSON: {error}")
-        if not isinstance(wish, dict):
-            return _bad("the body is not a JSON object")
-        soft = wish.pop("soft", False)
-        if not isinstance(soft, bool):
-            return _bad(f"soft: found {soft!r}, expected true or false")
-        if len(wish) != 1 or not wish.keys() <= {"url", "prefix", "host", "tag", "service", "all"}:
-            return _bad(f"found {sorted(wish) or 'none'}, expected one of url, prefix, host, tag, service, all (and soft)")
-        kind, value = next(iter(wish.items()))
-        if kind != "all" and not isinstance(value, str):
-            return _bad(f"{kind}: found {value!r}, expected text")
-        if kind == "all" and value is not True:
-            return _bad(f"all: found {value!r}, expected true")
-        try:
-            count = _purge(self.agent.path.store, kind, value, soft)
-        except ValueError as error:
-            return _bad(f"{kind}: found {value!r}, expected {'http://host/path' if kind in ('url', 'prefix') else 'text'}: {error}")
-        return web.json_response({"purged": count, "soft": soft})
+        return await on_purge(self.agent, request)
+
+    async def load(self, request: web.Request) -> web.Response:
+        return await on_load(self.agent, request)
 
     async def routes(self, request: web.Request) -> web.Response:
         rows = []
@@ -203,22 +188,6 @@ class AdminServer:
         return web.json_response(DOCUMENT)
 
 
-def _purge(store: Any, kind: str, value: str, soft: bool) -> int:
-    """How many went. Raises ValueError where the value cannot be what it is for."""
-    if kind in ("url", "prefix"):
-        parts = urlsplit(value)
-        if not parts.netloc:
-            raise ValueError("it has no host")
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        purge = store.purge_url if kind == "url" else store.purge_prefix
-        return int(purge(parts.netloc.lower().encode(), target.encode(), soft))
-    if kind == "all":
-        return int(store.purge_all(soft))
-    if kind == "service":
-        return int(store.purge_service(value, soft))
-    return int((store.purge_host if kind == "host" else store.purge_tag)(value.encode(), soft))
-
-
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Unknown paths, wrong methods and bodies that are too large are told as everything else is."""
@@ -243,10 +212,6 @@ async def _no_other_sites(request: web.Request, handler: Handler) -> web.StreamR
 def _readiness(state: tuple[bool, str]) -> web.Response:
     ok, why = state
     return web.json_response({"ready": ok, "reason": why}, status=200 if ok else 503)
-
-
-def _bad(message: str) -> web.Response:
-    return web.json_response({"error": message}, status=400)
 
 
 def _totals(books: Any) -> dict[str, Any]:

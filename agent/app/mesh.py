@@ -6,7 +6,7 @@ Everything here happens beside the requests. They see new endpoints, a cost, a b
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from agent.app.loads import LoadMeter
+from agent.app.loads import AppReport, LoadMeter
 from agent.core.cache.outbox import Outbox
 from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult
 from agent.core.gossip.facts import Announced, EndpointState, Health, Judgements, Load
@@ -20,7 +20,7 @@ from agent.core.routing.zones import latency_class
 from agent.proxy.announcer import Announcer
 from agent.proxy.config import Announcement
 from agent.proxy.health import is_name
-from agent.proxy.purging import purge
+from agent.proxy.purging import KINDS, purge
 
 LAG_DEGRADED_S: Final = 0.25
 """An agent whose event loop is so late says that it is degraded."""
@@ -173,6 +173,10 @@ class Mesh:
         load = self.meter.read(agent.path, agent.application, agent.loop_lag_s)
         return LocalFacts(self._health(), load, self._judgements(), tuple(self._own()))
 
+    def report(self, ai: float | None, in_flight: int | None, queue: int | None, ttl_s: float) -> None:
+        """The application reports its load; what is None it does not say."""
+        self.meter.app = AppReport(ai, in_flight, queue, ttl_s)
+
     def _health(self) -> Health:
         agent = self.agent
         if agent.draining:
@@ -252,7 +256,8 @@ class Mesh:
 
     def on_invalidation(self, item: Invalidation) -> None:
         """Another agent purged this."""
-        self.received[item.kind] = self.received.get(item.kind, 0) + 1
+        kind = item.kind if item.kind in KINDS else "all"
+        self.received[kind] = self.received.get(kind, 0) + 1
         purge(self.agent.path, item.kind, item.host, item.value, item.soft)
 
     def on_mark_stale(self, older_than: float) -> None:

@@ -22,7 +22,8 @@ def subject(kind: str, text: str) -> tuple[bytes, bytes]:
 
 
 def purge(path: DataPath, kind: str, host: bytes, value: bytes, soft: bool) -> int:
-    """Drop what these mean, or (soft) make it stale; how many stored responses that were. A kind that is not known means all."""
+    """Drop what these mean, or (soft) make it stale; how many stored responses that were. A kind that is not known here, of a newer
+    agent, makes everything stale."""
     store = path.store
     if kind == "url":
         count = store.purge_url(host, value, soft)
@@ -38,4 +39,4 @@ def purge(path: DataPath, kind: str, host: bytes, value: bytes, soft: bool) -> i
         return store.purge_tag(value, soft)
     if kind == "service":
         return store.purge_service(value.decode("utf-8", "replace"), soft)
-    return store.purge_all(soft)
+    return store.purge_all(soft or kind != "all")

@@ -115,6 +115,12 @@ CALLS: list[tuple[str, str, str, Any, int]] = [
     ("post", "/cache/purge", "", {"host": "a", "tag": "b"}, 400),
     ("post", "/cache/purge", "", {"host": "a", "hots": "b"}, 400),
     ("post", "/cache/purge", "", {"host": "a", "soft": "yes"}, 400),
+    ("post", "/cache/purge", "", {"host": "a", "wait": "2s", "cluster": True}, 200),
+    ("post", "/cache/purge", "", {"host": "a", "wait": "2 parsecs"}, 400),
+    ("post", "/cache/purge", "", {"host": "a", "wait": "2s", "cluster": False}, 400),
+    ("post", "/cache/purge", "", {"host": "a", "cluster": 1}, 400),
+    ("post", "/cache/purge", "", {"host": "a", "after": 1}, 400),
+    ("post", "/load", "", {"ai": 0.5}, 409),
 ]
 
 
@@ -126,7 +132,8 @@ def test_answers_are_as_documented(agent: AgentProcess, method: str, path: str, 
 
 
 def test_every_documented_endpoint_and_status_is_called_somewhere_above() -> None:
-    """`/metrics` and `/drain`, what says that it is not ready, the cluster and the page have tests of their own."""
+    """`/metrics` and `/drain`, what says that it is not ready, the cluster and the page have tests of their own; so has `/load` with a
+    cluster (tests/integration/test_mesh_purges.py)."""
     called = {(path, method, status) for method, path, _, _, status in CALLS}
     documented = {
         (path, method, int(status))
@@ -136,6 +143,7 @@ def test_every_documented_endpoint_and_status_is_called_somewhere_above() -> Non
         if path not in CLUSTER_PATHS
     }
     elsewhere = {("/metrics", "get", 200), ("/drain", "post", 202), ("/reload", "post", 409)}
+    elsewhere |= {("/load", "post", 200), ("/load", "post", 400)}
     elsewhere |= {("/readyz", "get", 503), ("/readyz/outbound", "get", 503)}
     assert documented - called == elsewhere
 
@@ -193,6 +201,8 @@ def test_every_metric_is_described_and_every_described_one_is_there(agent: Agent
     described = {sample for name in (*CATALOGUE, *PROCESS) for sample in sample_names(name)}
     # An eviction and a plugin's own event need a store that is full and a plugin that counts.
     rare = {"pilotfish_plugin_events_total"}
+    # Those of the cluster need one (tests/integration/test_mesh_purges.py).
+    rare |= {name for name in described if name.startswith("pilotfish_mesh_")}
     assert told - described == set()
     assert described - told <= rare
     page = (ROOT / "docs" / "metrics.md").read_text()
