@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from agent import __version__
 from agent.admin.catalogue import Families
+from agent.admin.cluster_metrics import cluster_metrics
 from agent.proxy.counters import CLASSES, LATENCY_BOUNDS_S, OUTCOMES
 from agent.proxy.purging import KINDS
 from agent.runtime.build import build
@@ -38,6 +39,9 @@ class AgentCollector(Collector):
         for listener in path.listeners:
             _listener(families, listener)
         _process(families, self.agent)
+        fabric = self.agent.fabric
+        if fabric is not None:
+            cluster_metrics(families, fabric)
         for row in self.agent.plugins.snapshot():
             _plugin(families, row)
         return families.metrics()

@@ -49,6 +49,8 @@ from agent.runtime.transport.tls import MutualTls, TlsFiles
 
 SECOND_S: Final = 1.0
 LEAVE_SLACK_S: Final = 0.5
+TOGETHER_S: Final = 0.02
+"""New endpoints that come within this time are told together."""
 PING_WAIT_S: Final = 2.0
 DATAGRAM_BYTES: Final = 1400
 INCARNATION_EPOCH: Final = 1_704_067_200
@@ -74,7 +76,7 @@ class Fabric:
         self.cache_use: Callable[[], CacheUse | None] = lambda: None
         self.figures = Figures(self)
         self.events = Events(self._count_fault)
-        self.peers = Peers(lambda endpoints: self.on_endpoints(endpoints))
+        self.peers = Peers(lambda endpoints: self.on_endpoints(endpoints), _soon)
         self.stamps = Stamps(lambda: int(time.time() * 1000))
         self.wellbeing = Wellbeing(Throttle())
         self.since: dict[str, float] = {}
@@ -310,6 +312,10 @@ class Fabric:
     def _fault(self, where: str) -> None:
         self.figures.faults += 1
         self.log.error("cluster_fault", where=where, text=traceback.format_exc(limit=-4))
+
+
+def _soon(what: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(TOGETHER_S, what)
 
 
 def _any_port(bind: str) -> Place:

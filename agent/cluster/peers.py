@@ -1,24 +1,32 @@
 """What the other members say of themselves, decoded, and which of them are there to be believed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent.cluster.identity import Profile
 from agent.core.gossip.face import AnnouncedEndpoint
-from agent.core.gossip.facts import Announced, Fact, Health, Judgements, Load, decode
+from agent.core.gossip.facts import Announced, Fact, Judgements, Load, decode
 from agent.core.gossip.messages import UnreadableError
 
 Endpoints = dict[str, tuple[AnnouncedEndpoint, ...]]
 
 
 class Peers:
-    """Facts by member. Those of members that are not live are kept (they may be back) and not used."""
+    """Facts by member. Those of members that are not live are kept (they may be back) and not used.
 
-    def __init__(self, tell_endpoints: Callable[[Endpoints], None]) -> None:
+    What goes is told at once; what comes together within a moment is told together: `defer` calls back after it.
+    """
+
+    def __init__(self, tell_endpoints: Callable[[Endpoints], None], defer: Callable[[Callable[[], None]], object]) -> None:
         self._tell_endpoints = tell_endpoints
+        self._defer = defer
         self._facts: dict[str, dict[str, Fact]] = {}
         self._live: dict[str, Profile] = {}
-        self._announcing: dict[str, int] = {}
-        self._told: Endpoints = {}
+        self._announcing: dict[str, dict[str, Announced]] = {}
+        """Member → key → what it announces."""
+        self._endpoints: Endpoints = {}
+        self._deferred = False
+        self._changed: set[str] = set()
+        """Services whose endpoints are to be put together again."""
         self.unreadable = 0
         """Values that did not fit their type or bounds."""
 
@@ -35,13 +43,13 @@ class Peers:
         """It is there."""
         new = member not in self._live
         self._live[member] = profile
-        if new and self._announcing.get(member):
-            self._refresh()
+        if new and member in self._announcing:
+            self._touch(self._announcing[member].values(), at_once=False)
 
     def gone(self, member: str) -> None:
         """It left or died: out of use at once."""
-        if self._live.pop(member, None) is not None and self._announcing.get(member):
-            self._refresh()
+        if self._live.pop(member, None) is not None and member in self._announcing:
+            self._touch(self._announcing[member].values(), at_once=True)
 
     def changed(self, member: str, key: str, value: bytes | None) -> None:
         """A key has another value, or (None) is gone."""
@@ -56,15 +64,21 @@ class Peers:
         if fact is not None:
             held[key] = fact
         if isinstance(before, Announced) or isinstance(fact, Announced):
-            self._announcing[member] = self._announcing.get(member, 0) + isinstance(fact, Announced) - isinstance(before, Announced)
+            announcing = self._announcing.setdefault(member, {})
+            announcing.pop(key, None)
+            if isinstance(fact, Announced):
+                announcing[key] = fact
+            if not announcing:
+                del self._announcing[member]
             if member in self._live:
-                self._refresh()
+                self._touch([each for each in (before, fact) if isinstance(each, Announced)], at_once=before is not None)
 
     def forgot(self, member: str) -> None:
         """Nothing is known of it any more."""
         self._facts.pop(member, None)
-        if self._announcing.pop(member, 0) and member in self._live:
-            self._refresh()
+        announcing = self._announcing.pop(member, None)
+        if announcing and member in self._live:
+            self._touch(announcing.values(), at_once=True)
 
     def loads(self) -> dict[str, Load]:
         """Of live peers."""
@@ -75,10 +89,6 @@ class Peers:
                 found[member] = load
         return found
 
-    def health(self, member: str) -> Health:
-        said = self.facts(member).get("health")
-        return said if isinstance(said, Health) else Health()
-
     def judgements(self) -> dict[str, dict[str, Judgements]]:
         """Member → service → its judgements, of live peers."""
         found = {}
@@ -88,18 +98,25 @@ class Peers:
                 found[member] = said
         return found
 
-    def endpoints(self) -> Endpoints:
-        """Service → its endpoints, as live peers announce them, sorted."""
-        found: dict[str, list[AnnouncedEndpoint]] = {}
-        for member in sorted(self._live):
-            if self._announcing.get(member):
-                for _, fact in sorted(self.facts(member).items(), key=lambda item: item[0]):
-                    if isinstance(fact, Announced):
-                        found.setdefault(fact.service, []).append(AnnouncedEndpoint(member, fact))
-        return {service: tuple(each) for service, each in found.items()}
+    def _touch(self, announced: Iterable[Announced], *, at_once: bool) -> None:
+        self._changed.update(each.service for each in announced)
+        if at_once:
+            self._refresh()
+        elif not self._deferred:
+            self._deferred = True
+            self._defer(self._refresh)
 
     def _refresh(self) -> None:
-        endpoints = self.endpoints()
-        if endpoints != self._told:
-            self._told = endpoints
-            self._tell_endpoints(endpoints)
+        """Put together what changed; tell where it makes a difference."""
+        self._deferred = False
+        services, self._changed = self._changed, set()
+        found: dict[str, list[AnnouncedEndpoint]] = {service: [] for service in services}
+        for member in sorted(self._announcing.keys() & self._live.keys()) if services else ():
+            for _, fact in sorted(self._announcing[member].items()):
+                if fact.service in services:
+                    found[fact.service].append(AnnouncedEndpoint(member, fact))
+        endpoints = {service: each for service, each in self._endpoints.items() if service not in services}
+        endpoints.update((service, tuple(each)) for service, each in found.items() if each)
+        if endpoints != self._endpoints:
+            self._endpoints = endpoints
+            self._tell_endpoints(dict(endpoints))

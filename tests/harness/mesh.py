@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.harness.agent import AgentProcess
@@ -19,17 +20,19 @@ def clustered(name: str, host: str, seeds: list[str], **more: Any) -> dict[str, 
 
 
 class Mesh:
-    """Agents by name. A context manager: they stop at the end, whatever state they are in."""
+    """Agents by name. A context manager: they stop at the end, in whatever state. `each(name)`: what one's `cluster` has besides."""
 
-    def __init__(self, *names: str, **more: Any) -> None:
+    def __init__(self, *names: str, each: Callable[[str], dict[str, Any]] = lambda name: {}, **more: Any) -> None:
         self.hosts = {name: loopback_address() for name in names}
         self.seeds = [f"{host}:{PORT}" for host in list(self.hosts.values())[:2]]
+        self.each = each
         self.more = more
         self.agents: dict[str, AgentProcess] = {}
 
     def start(self, name: str) -> AgentProcess:
         """Start it (again), under the same name at the same address."""
-        agent = AgentProcess(clustered(name, self.hosts[name], self.seeds, **dict(self.more)))
+        more = {**self.more, "cluster": {**self.more.get("cluster", {}), **self.each(name)}}
+        agent = AgentProcess(clustered(name, self.hosts[name], self.seeds, **more))
         self.agents[name] = agent
         return agent.start()
 

@@ -1,15 +1,47 @@
 """Agents that form a cluster: real processes on loopback addresses, seen through their admin ports."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 from tests.harness.agent import AgentProcess
+from tests.harness.client import RawClient
 from tests.harness.mesh import KEY, OTHER_KEY, Mesh
 from tests.harness.serf import PORT, SERF, SerfAgent, loopback_address
+from tests.harness.upstream import Upstream, response
 from tests.harness.wait import wait_until
+
+
+class Storm:
+    """Datagrams of noise to one place, as fast as a thread can."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        self.sent = 0
+        self._place = place
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._blow, daemon=True)
+
+    def _blow(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((loopback_address(), 0))
+            noise = os.urandom(600)
+            while not self._stop.is_set():
+                sock.sendto(b"\xf4\x04blue" + noise[self.sent % 500 :], self._place)
+                self.sent += 1
+
+    def __enter__(self) -> "Storm":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
 
 
 def test_agents_find_each_other_see_one_killed_and_welcome_it_back() -> None:
@@ -48,6 +80,58 @@ def test_an_agent_without_the_key_is_not_heard() -> None:
             wait_until(lambda: mesh.agents["a"].get("/cluster")["gossip"]["dropped"] > 0, "the stranger to try")
             assert "x" not in mesh.sees("a")
             assert stranger.sees("x") == {"x": "alive"}
+
+
+def test_keys_are_rotated_across_the_cluster_while_it_runs(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.json" for name in "abc"}
+    for path in files.values():
+        path.write_text(json.dumps([KEY]))
+    with Mesh("a", "b", "c", each=lambda name: {"keys": None, "keyring_file": str(files[name])}) as mesh:
+        mesh.wait_for(["a", "b", "c"], a="alive", b="alive", c="alive")
+        a = mesh.agents["a"]
+        for operation, key in (("install", OTHER_KEY), ("use", OTHER_KEY), ("remove", KEY)):
+            done = a.post("/cluster/keys", {"op": operation, "key": key})
+            assert (done["scope"], done["acknowledged"], done["of"], done["errors"]) == ("cluster", 3, 3, {}), operation
+        listed = a.post("/cluster/keys", {"op": "list"})["keys"]
+        assert [(row["primary"], row["members"]) for row in listed] == [(True, 3)]
+        assert all(json.loads(path.read_text()) == [OTHER_KEY] for path in files.values())
+        status, answer = a.call("/cluster/keys", {"op": "remove", "key": OTHER_KEY}, "POST")
+        assert status == 400 and OTHER_KEY.encode() not in answer
+        mesh.agents["c"].kill()
+        mesh.wait_for(["a", "b"], c="dead")
+        mesh.start("c")
+        mesh.wait_for(["a", "b", "c"], a="alive", b="alive", c="alive")
+        files["c"].write_text(json.dumps([OTHER_KEY, KEY]))
+        wait_until(lambda: len(mesh.agents["c"].get("/cluster/keys")["keys"]) == 2, "c to read its file again")
+
+
+def test_members_answer_pings_and_one_that_left_by_order_serves_on() -> None:
+    with Mesh("a", "b") as mesh:
+        mesh.wait_for(["a", "b"], a="alive", b="alive")
+        a, b = mesh.agents["a"], mesh.agents["b"]
+        assert 0.0 < a.post("/cluster/ping", {"member": "b"})["rtt_ms"] < 10_000
+        assert a.call("/cluster/ping", {"member": "nobody"}, "POST")[0] == 404
+        assert b.metric("pilotfish_cluster_members", state="alive") == 2
+        assert b.metric("pilotfish_cluster_packets_total", direction="in") > 0
+        b.post("/cluster/leave")
+        mesh.wait_for(["a"], b="left")
+        assert b.get("/readyz")["ready"]
+        assert mesh.sees("b")["b"] == "left"
+
+
+def test_a_storm_of_packets_neither_stops_the_data_path_nor_the_members() -> None:
+    with Upstream(response("hello")) as upstream:
+        services = {"web": {"hosts": ["*"], "endpoints": [upstream.address]}}
+        with Mesh("a", "b", services=services) as mesh:
+            mesh.wait_for(["a", "b"], a="alive", b="alive")
+            with Storm((mesh.hosts["a"], PORT)) as storm, RawClient(mesh.agents["a"].egress) as client:
+                for _ in range(200):
+                    assert client.get("/").status == 200
+                wait_until(lambda: mesh.agents["a"].get("/cluster")["gossip"]["dropped"] > 5_000, "the storm to be felt")
+                assert storm.sent > 5_000
+                assert mesh.sees("a") == mesh.sees("b") == {"a": "alive", "b": "alive"}
+            wait_until(lambda: mesh.agents["a"].metric("pilotfish_cluster_dropped_total", reason="not_decrypted") > 0, "the reason")
+            assert len([event for event in mesh.agents["a"].events if event["event"] == "peer_dropped"]) < 20
 
 
 @pytest.mark.skipif(SERF is None, reason="no serf")

@@ -252,3 +252,57 @@ def test_the_json_schema_takes_the_examples_and_refuses_what_the_agent_refuses()
     for text in ("agnet: {}", "agent: { colour: red }", "http: { connections_max: 0 }", "timeouts: { head: soon }", "log: { level: loud }"):
         assert not validator.is_valid(yaml.safe_load(text)), text
         problems(text)
+
+
+CLUSTER = "cluster: { bind: '127.0.0.1:7946', keys: ['AAAAAAAAAAAAAAAAAAAAAA=='] }\n"
+
+
+def test_a_cluster_is_absent_unless_it_is_there() -> None:
+    assert parse(THE_EXAMPLE, {}).cluster is None
+    found = parse(CLUSTER, {"PILOTFISH_CLUSTER_SEEDS": "10.0.0.1, 10.0.0.2:7", "PILOTFISH_CLUSTER_ADVERTISE": "10.0.0.3"}).cluster
+    assert found is not None
+    assert (found.seeds, found.advertise, found.preset) == (("10.0.0.1", "10.0.0.2:7"), "10.0.0.3", "lan")
+    assert "$PILOTFISH_CLUSTER_SEEDS" in told(THE_EXAMPLE, PILOTFISH_CLUSTER_SEEDS="10.0.0.1")
+
+
+def test_what_is_wrong_with_a_cluster_is_told_with_its_path_and_no_key_is_repeated() -> None:
+    found = told(
+        "cluster:\n"
+        "  bind: nowhere\n"
+        "  keys: ['c2hvcnQ=', '%%%']\n"
+        "  seeds: ['10.0.0.1:99999', '[::1]:7', 'a b']\n"
+        "  advertise: 'x:y'\n"
+        "  preset: moon\n"
+        f"  tags: {{ zone: b, long: {'x' * 300} }}\n"
+    )
+    assert found.keys() == {"cluster.preset"}, "the rest may only seem wrong"
+    found = told(
+        "cluster:\n"
+        "  bind: nowhere\n"
+        "  keys: ['c2hvcnQ=', '%%%']\n"
+        "  seeds: ['10.0.0.1:99999', '[::1]:7', 'a b']\n"
+        "  advertise: 'x:y'\n"
+        f"  tags: {{ zone: b, long: {'x' * 300} }}\n"
+    )
+    assert found.keys() == {
+        "cluster.bind",
+        "cluster.keys[0]",
+        "cluster.keys[1]",
+        "cluster.seeds[0]",
+        "cluster.seeds[2]",
+        "cluster.advertise",
+        "cluster.tags",
+        "cluster.tags.zone",
+    }
+    assert "c2hvcnQ" not in str(found)
+    assert "plaintext" in told("cluster: { bind: '127.0.0.1:1' }\n")["cluster"]
+    assert "keyring_file" in told("cluster: { keyring_file: x, plaintext: true }\n")["cluster.plaintext"]
+
+
+def test_of_a_cluster_keys_and_tags_change_while_it_runs_and_keys_are_not_shown() -> None:
+    before = parse(CLUSTER, {})
+    after = parse("cluster: { bind: '127.0.0.1:1', keys: ['AAAAAAAAAAAAAAAAAAAAAQ=='], tags: { a: b } }\n", {})
+    changed, refused = compare(before, after)
+    assert (set(changed), refused) == ({"cluster.bind", "cluster.keys", "cluster.tags"}, ["cluster.bind"])
+    assert "cluster" in compare(before, parse(THE_EXAMPLE, {}))[1]
+    assert "AAAA" not in json.dumps(redacted(before))
