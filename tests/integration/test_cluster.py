@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.admin.catalogue import CATALOGUE, sample_names
 from tests.harness.agent import AgentProcess
 from tests.harness.client import RawClient
 from tests.harness.mesh import KEY, OTHER_KEY, Mesh
@@ -113,6 +115,10 @@ def test_members_answer_pings_and_one_that_left_by_order_serves_on() -> None:
         assert a.call("/cluster/ping", {"member": "nobody"}, "POST")[0] == 404
         assert b.metric("pilotfish_cluster_members", state="alive") == 2
         assert b.metric("pilotfish_cluster_packets_total", direction="in") > 0
+        described = {name for each in CATALOGUE if each.startswith("pilotfish_cluster_") for name in sample_names(each)}
+        wait_until(lambda: b.metric("pilotfish_cluster_probe_rtt_seconds", quantile="1"), "a probe")
+        told = set(re.findall(r"^(pilotfish_cluster_\w+)", b.call("/metrics")[1].decode(), re.MULTILINE))
+        assert told == described
         b.post("/cluster/leave")
         mesh.wait_for(["a"], b="left")
         assert b.get("/readyz")["ready"]
