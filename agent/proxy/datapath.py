@@ -29,6 +29,8 @@ HEADS_MAX: Final = 1024
 HEAD_BYTES_MAX: Final = 2048
 SEEN_MAX: Final = 4096
 
+_CLOCK: Final = perf_counter
+"""A constant is at hand in compiled code; an imported name is looked up."""
 _LOW_DIGITS: Final[list[bytes]] = [b"%03x" % number for number in range(4096)]
 """The last digits of request numbers: formatting a number costs more than the rest of making an id."""
 
@@ -189,7 +191,7 @@ class DataPath:
 
     def clock(self) -> float:
         """Monotonic seconds, finer than the loop's own clock, on the same scale; `now` remembers the reading."""
-        now = perf_counter()
+        now = _CLOCK()
         self.now = now
         return now
 

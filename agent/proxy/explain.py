@@ -69,7 +69,7 @@ def explain(agent_id: str, story: Story) -> dict[str, Any]:
         "service": story.service,
         "status": story.status,
         "outcome": OUTCOMES[story.outcome],
-        "cache_status": story.cache_status.decode("latin-1"),
+        "cache_status": _cache_status(story),
         "flag": story.flag,
         "flag_meaning": MEANING.get(story.flag, ""),
         "detail": story.detail,
@@ -77,6 +77,13 @@ def explain(agent_id: str, story: Story) -> dict[str, Any]:
         "ms": round(story.elapsed_s * 1000, 3),
         "steps": steps,
     }
+
+
+def _cache_status(story: Story) -> str:
+    """As the client was told; a plain hit does not keep it."""
+    if not story.cache_status and OUTCOMES[story.outcome] == "hit":
+        return f"pilotfish; hit; ttl={int(story.fresh_for_s)}"
+    return story.cache_status.decode("latin-1")
 
 
 def _usual(story: Story) -> list[Step]:

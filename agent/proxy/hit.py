@@ -1,6 +1,5 @@
 """The shortest way through the agent: a plain request for a fresh stored response, answered at once."""
 
-from agent.core.cache import cache_status
 from agent.core.cache.cost import WIRE_BODY_MAX
 from agent.core.http.fields import REQUEST_ID
 from agent.core.http.head import RequestHead
@@ -51,7 +50,6 @@ def answer_hit(connection: Downstream, head: RequestHead, plan: Plan, started: f
         story.service = counters.name
         story.status = entry.status
         story.outcome = HIT
-        story.cache_status = cache_status.hit(entry, now)
         story.elapsed_s = elapsed
         note_look(story, started, "fresh", "RFC 9111 4.2", now - entry.age_base, entry.fresh_until - now)
         path.recent.append(story)

@@ -30,7 +30,7 @@ def forwarded(why: bytes, status: int, stored: bool, joined: bool) -> bytes:
 
 
 VALUES_MAX: Final = 256
-_forwarded: dict[bytes, dict[int, bytes]] = {}
+_forwarded: Final[dict[bytes, dict[int, bytes]]] = {}
 """By reason (a few constants), then by the rest."""
 
 

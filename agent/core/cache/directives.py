@@ -6,8 +6,10 @@ from typing import Final
 DELTA_MAX: Final = 2_147_483_648
 """RFC 9111 section 1.2.2: a larger number of seconds counts as this one."""
 
-_DIRECTIVE = re.compile(rb'[ \t,]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^", \t;]*))?[ \t]*(?=,|$)')
-_TARGETED = re.compile(rb'[ \t]*([a-z*][a-z0-9_\-.*]*)(?:=("(?:[^"\\]|\\.)*"|\?[01]|-?[0-9.]+|[^",;\s]+))?(?:[ \t]*;[^,]*)?[ \t]*(?:,|$)')
+_DIRECTIVE: Final = re.compile(rb'[ \t,]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^", \t;]*))?[ \t]*(?=,|$)')
+_TARGETED: Final = re.compile(
+    rb'[ \t]*([a-z*][a-z0-9_\-.*]*)(?:=("(?:[^"\\]|\\.)*"|\?[01]|-?[0-9.]+|[^",;\s]+))?(?:[ \t]*;[^,]*)?[ \t]*(?:,|$)'
+)
 
 ABSENT: Final = -1
 INVALID: Final = -2
@@ -63,8 +65,8 @@ class Directives:
 
 
 _MEMO_MAX: Final = 1024
-_memo: dict[bytes, Directives] = {}
-_targeted_memo: dict[bytes, Directives | None] = {}
+_memo: Final[dict[bytes, Directives]] = {}
+_targeted_memo: Final[dict[bytes, Directives | None]] = {}
 
 
 def parse_cache_control(value: bytes) -> Directives:

@@ -6,6 +6,7 @@ response ever finds one. There is at most one for each variant: what cannot be j
 """
 
 import re
+from typing import Final
 
 from agent.core.cache.entry import Entry
 from agent.core.cache.ranges import UNSATISFIABLE, cut, guard_holds, parse_range, range_of
@@ -13,7 +14,7 @@ from agent.core.http import fields as f
 from agent.core.http.fields import Field, make_field
 from agent.core.http.head import LENGTH, RequestHead, ResponseHead
 
-_CONTENT_RANGE = re.compile(rb"bytes[ \t]+(\d{1,18})-(\d{1,18})/(\d{1,18})")
+_CONTENT_RANGE: Final = re.compile(rb"bytes[ \t]+(\d{1,18})-(\d{1,18})/(\d{1,18})")
 
 
 def part_key(key: bytes) -> bytes:

@@ -6,7 +6,7 @@ from typing import Final
 from agent.core.cache.entry import Entry
 from agent.core.http.head import RequestHead
 
-_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*(\d{0,18})[ \t]*-[ \t]*(\d{0,18})")
+_RANGE: Final = re.compile(rb"bytes[ \t]*=[ \t]*(\d{0,18})[ \t]*-[ \t]*(\d{0,18})")
 UNSATISFIABLE: Final = (-1, -1)
 
 

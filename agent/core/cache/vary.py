@@ -1,10 +1,12 @@
 """Secondary keys (RFC 9111 section 4.1)."""
 
+from typing import Final
+
 from agent.core.cache.config import CachePolicy
 from agent.core.cache.entry import Entry
 from agent.core.http.head import RequestHead, ResponseHead
 
-_SORTED = frozenset({b"accept-encoding", b"accept-language", b"accept", b"accept-charset"})
+_SORTED: Final = frozenset({b"accept-encoding", b"accept-language", b"accept", b"accept-charset"})
 """Lists whose members mean the same in any order when they carry weights; letter case does not count in them."""
 
 

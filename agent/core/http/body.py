@@ -12,7 +12,7 @@ SIZE_LINE_MAX: Final = 4096
 EXTENSION_BYTES_MAX: Final = 65_536
 """Octets of extensions in a whole body: chunks of one octet with long extensions are an attack, not a body."""
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 
 _FORBIDDEN_TRAILERS: Final = frozenset(
     {

@@ -116,7 +116,7 @@ MEMO_LINES_MAX: Final = 4096
 SHORT_LIVED_LINES_MAX: Final = 512
 MEMO_LINE_BYTES_MAX: Final = 256
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE_OCTETS: Final = bytes([9, *range(32, 127), *range(128, 256)])
 """What a value may hold (RFC 9110 section 5.5): visible octets, obs-text, space and tab."""
 
@@ -155,9 +155,9 @@ class Name:
         self.short_lived = self.lower in SHORT_LIVED
 
 
-_memo: dict[bytes, Field] = {}
-_short_lived: dict[bytes, Field] = {}
-_names: dict[bytes, Name] = {}
+_memo: Final[dict[bytes, Field]] = {}
+_short_lived: Final[dict[bytes, Field]] = {}
+_names: Final[dict[bytes, Name]] = {}
 
 
 def parse_line(line: bytes) -> Field:

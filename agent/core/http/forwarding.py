@@ -133,7 +133,7 @@ def _via(earlier: bytes | None, minor: int, pseudonym: str) -> bytes:
 
 
 VIAS_MAX: Final = 64
-_vias: dict[str, bytes] = {}
+_vias: Final[dict[str, bytes]] = {}
 
 
 def _own_via(pseudonym: str) -> bytes:

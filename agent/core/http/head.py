@@ -17,7 +17,7 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 
-_AUTHORITY = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_AUTHORITY: Final = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 LENGTH_DIGITS_MAX: Final = 18
 
 _OWN_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"proxy-connection", b"http2-settings"})
@@ -221,7 +221,7 @@ def _is_authority(value: bytes) -> bool:
 
 
 AUTHORITIES_MAX: Final = 1024
-_authorities: dict[bytes, bytes] = {}
+_authorities: Final[dict[bytes, bytes]] = {}
 """Values of Host that were found good, and how they are compared."""
 
 
@@ -284,8 +284,8 @@ RESPONSES_MAX: Final = 1024
 """Response heads that are remembered, each seen twice within some thousands."""
 RESPONSE_BYTES_MAX: Final = 2048
 SEEN_MAX: Final = 4096
-_responses: dict[bytes, ResponseHead] = {}
-_responses_seen: set[int] = set()
+_responses: Final[dict[bytes, ResponseHead]] = {}
+_responses_seen: Final[set[int]] = set()
 
 
 def response_head(raw: bytes, method: bytes, header_count_max: int = 128) -> ResponseHead:

@@ -6,9 +6,9 @@ from typing import Final
 
 from agent.core.http.errors import BadMessage
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_TARGET = re.compile(rb"[!\"$-;=?-~]+")  # visible ASCII without # < >
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TARGET: Final = re.compile(rb"[!\"$-;=?-~]+")  # visible ASCII without # < >
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 
 
 class RequestLine:
@@ -24,7 +24,7 @@ class RequestLine:
 
 REQUEST_LINES_MAX: Final = 2048
 REQUEST_LINE_BYTES_MAX: Final = 512
-_request_lines: dict[bytes, RequestLine] = {}
+_request_lines: Final[dict[bytes, RequestLine]] = {}
 
 
 def read_request_line(line: bytes, target_bytes_max: int) -> RequestLine:
@@ -76,7 +76,7 @@ class StatusLine:
 
 
 STATUS_LINES_MAX: Final = 256
-_status_lines: dict[bytes, StatusLine] = {}
+_status_lines: Final[dict[bytes, StatusLine]] = {}
 
 
 def read_status_line(line: bytes) -> StatusLine:
@@ -98,7 +98,7 @@ def read_status_line(line: bytes) -> StatusLine:
 OPTIONS_MAX: Final = 256
 """Values of Connection that are remembered."""
 NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
-_options: dict[bytes, frozenset[bytes]] = {}
+_options: Final[dict[bytes, frozenset[bytes]]] = {}
 
 
 def options_of(value: bytes) -> frozenset[bytes]:

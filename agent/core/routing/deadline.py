@@ -5,8 +5,8 @@ from typing import Final
 
 from agent.core.http.head import RequestHead
 
-_GRPC = re.compile(rb"(\d{1,8})([HMSmun])")
-_LINES = re.compile(rb"(\r\n(?:X-Request-Timeout-Ms|grpc-timeout): )(\d+)")
+_GRPC: Final = re.compile(rb"(\d{1,8})([HMSmun])")
+_LINES: Final = re.compile(rb"(\r\n(?:X-Request-Timeout-Ms|grpc-timeout): )(\d+)")
 _UNIT_S: Final[dict[bytes, float]] = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
