@@ -31,6 +31,9 @@ docs: $(VENV)/.dev ## write the generated pages again
 picture: $(VENV)/.run ## draw docs/demo.svg from a running demo, in which an instance is killed
 	$(BIN)/python docs/draw_demo.py docs/demo.svg
 
+mesh-picture: $(VENV)/.dev ## draw docs/mesh-page.png: the page of one of eight running agents (needs Chromium)
+	$(BIN)/python docs/draw_mesh.py docs/mesh-page.png
+
 cache-suite: $(VENV)/.dev ## get the public HTTP cache tests; without node or npm their test is skipped, with the reason
 	@$(BIN)/python -m tests.conformance.cache_suite --fetch-only
 

@@ -68,7 +68,7 @@ def test_the_page_shows_real_members_an_announced_endpoint_and_a_death() -> None
             with extra:
                 a = mesh.agents["a"]
                 browser.open(f"http://{a.admin[0]}:{a.admin[1]}/")
-                browser.shows("#members", "a (this agent)", "b", "c", "d", "zone a")
+                browser.shows("#members", "a (this)", "b", "c", "d", "zone a")
                 browser.shows("#services", "web", upstream.address, "usable")
                 wait_until(lambda: "d" in browser.text("#services tbody td:nth-last-child(2)"), "who announces it is shown")
                 wait_until(lambda: browser.evaluate("document.querySelectorAll('#latency td[class^=heat]').length") >= 6, "latencies")

@@ -58,7 +58,7 @@ def test_members_and_their_changes_are_shown(tmp_path: Path, browser: Browser) -
     with AdminThread(configuration(tmp_path), FakeFabric()) as admin:
         browser.open(f"{admin.url}/")
         shown = browser.shows("#members", "web-2", "web-3", "zone a", "zone b", "eu-1")
-        assert "test-1 (this agent)" in shown
+        assert "test-1 (this)" in shown
         browser.shows("#who", "test-1 in blue")
         browser.shows("#latency", "0.42", "0.50")
         browser.shows("#cache", "80 %")

@@ -32,7 +32,14 @@ function card(zone, rows, view) {
   const alive = rows.filter((row) => row.state === "alive").length;
   return h("article", { class: "card zone", key: `zone ${zone}` },
     h("h4", {}, zone ? `zone ${zone}` : "no zone", h("span", { class: "dim" }, `${count(alive)} of ${count(rows.length)} alive`)),
-    h("div", { class: "rows", tabindex: rows.length > 12 && "0" }, rows.map((row) => member(row, row.name === view.self.name))));
+    h("div", { class: "rows", tabindex: rows.length > 12 && "0" }, [...rows].sort(byTrouble).map((row) => member(row, row.name === view.self.name))));
+}
+
+const RANKS = ["bad", "warn", "good", "gone"];
+
+/** Who is not well comes first: a large zone shows only its beginning. */
+function byTrouble(a, b) {
+  return RANKS.indexOf(condition(a)[1]) - RANKS.indexOf(condition(b)[1]) || a.name.localeCompare(b.name, undefined, { numeric: true });
 }
 
 /** What a member is, in a word and a tone: its state, or where that is well, what it says of its own health. */
@@ -47,8 +54,8 @@ function member(row, own) {
   return h("details", { class: "member", key: `member ${row.name}` },
     h("summary", {},
       badge(word, tone),
-      h("span", { class: "name" }, row.name, own && h("span", { class: "dim" }, " (this agent)")),
-      row.load && bar(row.load.cpu, percent(row.load.cpu), row.load.cpu > 0.85 ? "warn" : "plain"),
+      h("span", { class: "name" }, row.name, own && h("span", { class: "dim" }, " (this)")),
+      row.load && bar(row.load.cpu, percent(Math.min(row.load.cpu, 1)), row.load.cpu > 0.85 ? "warn" : "plain"),
       h("span", { class: "rtt" }, own ? "" : row.rtt_ms === null ? "–" : `${ms(row.rtt_ms)} ms`)),
     h("dl", {}, facts(row).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
 }
@@ -59,7 +66,7 @@ function facts(row) {
   if (row.health?.reason) found.push(["says", row.health.reason]);
   if (row.load) {
     const { cpu, memory, loop_lag_s, in_flight, queue } = row.load;
-    found.push(["load", `CPU ${percent(cpu)}, memory ${percent(memory)}, loop lag ${ms(loop_lag_s * 1000)} ms, in flight ${count(in_flight)}, queue ${count(queue)}`]);
+    found.push(["load", `CPU ${percent(Math.min(cpu, 1))}, memory ${percent(memory)}, loop lag ${ms(loop_lag_s * 1000)} ms, in flight ${count(in_flight)}, queue ${count(queue)}`]);
     for (const [service, { p50_ms, p99_ms }] of Object.entries(row.load.latency)) found.push([service, `p50 ${ms(p50_ms)} ms, p99 ${ms(p99_ms)} ms`]);
   }
   if (row.admin) found.push(["admin API", row.admin]);
