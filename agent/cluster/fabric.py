@@ -30,7 +30,7 @@ from agent.cluster.wellbeing import Wellbeing
 from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.face import LocalFacts, PurgeResult
 from agent.core.gossip.facts import CacheUse, Fact, Judgements, Load, decode
-from agent.core.gossip.messages import Invalidation
+from agent.core.gossip.messages import Invalidation, UnreadableError
 from agent.core.swim.config import PRESETS
 from agent.core.swim.core import Swim
 from agent.core.swim.envelope import Envelope
@@ -179,16 +179,16 @@ class Fabric:
         return [row(node, now - self.since.get(node.name, now), self.swim.rtt_s(node.name)) for node in self.swim.members()]
 
     def facts_of(self, name: str) -> dict[str, Fact]:
-        """What a member says of itself, by key; nothing where it is not there."""
-        if name == self.name:
-            return self.own_facts()
-        return self.peers.facts(name) if name in self.peers.live else {}
-
-    def own_facts(self) -> dict[str, Fact]:
-        """What we said last."""
+        """What a member, or this one, says of itself, by key; nothing where it is not there."""
+        state = self.gossiper.core.nodes.by_name.get(name)
+        if state is None or (name != self.name and name not in self.peers.live):
+            return {}
         found = {}
-        for key, value in self.gossiper.core.nodes.own.live():
-            fact = decode(key, value)
+        for key, value in state.live():
+            try:
+                fact = decode(key, value)
+            except UnreadableError:
+                continue  # counted when it came
             if fact is not None:
                 found[key] = fact
         return found

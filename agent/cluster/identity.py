@@ -2,6 +2,7 @@
 
 import socket
 from functools import lru_cache
+from sys import intern
 from typing import Final
 
 from msgspec import Struct
@@ -54,7 +55,7 @@ def encode_profile(profile: Profile) -> bytes:
 def decode_profile(meta: bytes) -> Profile:
     """What a member says of itself; of what is not in our form, nothing."""
     try:
-        tags = decode_tags(meta)
+        tags = {intern(key): intern(value) for key, value in decode_tags(meta).items()}  # most of it is the same for all
     except WireError:
         return Profile()
     roles = tuple(role for role in tags.pop("role", "").split(",") if role)

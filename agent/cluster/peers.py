@@ -1,4 +1,8 @@
-"""What the other members say of themselves, decoded, and which of them are there to be believed."""
+"""What the data path needs of what other members say, decoded, and which of them are there to be believed.
+
+All else that they say stays as the octets that the gossip core has, until somebody asks (`Fabric.facts_of`): a table of round
+trips is three times as large decoded.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -36,7 +40,7 @@ class Peers:
         return self._live
 
     def facts(self, member: str) -> dict[str, Fact]:
-        """All that a member says, by key; empty where nothing is known."""
+        """Load, judgements and endpoints of a member, by key; empty where nothing is known."""
         return self._facts.get(member, {})
 
     def up(self, member: str, profile: Profile) -> None:
@@ -61,7 +65,7 @@ class Peers:
                 self.unreadable += 1
         held = self._facts.setdefault(member, {})
         before = held.pop(key, None)
-        if fact is not None:
+        if isinstance(fact, Load | Judgements | Announced):
             held[key] = fact
         if isinstance(before, Announced) or isinstance(fact, Announced):
             announcing = self._announcing.setdefault(member, {})

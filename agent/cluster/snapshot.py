@@ -59,7 +59,7 @@ def snapshot(fabric: "Fabric") -> dict[str, Any]:
     """All of it."""
     rows = fabric.members()
     own = next(each for each in rows if each.name == fabric.name)
-    health = fabric.own_facts().get("health")
+    health = fabric.facts_of(fabric.name).get("health")
     return {
         "self": {
             "name": own.name,

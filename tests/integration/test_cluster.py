@@ -154,6 +154,41 @@ def test_a_serf_agent_is_a_member() -> None:
             mesh.wait_for(["a"], **{"serf-1": "dead"})
 
 
+def test_when_all_peers_are_gone_local_traffic_goes_on() -> None:
+    with Upstream(response("hello")) as upstream:
+        services = {"web": {"hosts": ["*"], "endpoints": [upstream.address]}}
+        with Mesh("a", "b", "c", services=services) as mesh:
+            mesh.wait_for(["a"], b="alive", c="alive")
+            mesh.agents["b"].kill()
+            mesh.agents["c"].kill()
+            with RawClient(mesh.agents["a"].egress) as client:
+                while mesh.sees("a") != {"a": "alive", "b": "dead", "c": "dead"}:
+                    assert client.get("/").status == 200
+                assert client.get("/").status == 200
+            assert mesh.agents["a"].get("/readyz")["ready"]
+
+
+def test_what_a_cluster_cannot_start_with_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((loopback_address(), 0))
+        taken.listen()
+        place = f"{taken.getsockname()[0]}:{taken.getsockname()[1]}"
+        bad = tmp_path / "keyring.json"
+        bad.write_text('["c2hvcnQ="]')
+        for section, words in (
+            ({"bind": place, "plaintext": True}, "Address already in use"),
+            ({"bind": "127.0.0.1:0", "keyring_file": str(tmp_path / "none")}, "No such file"),
+            ({"bind": "127.0.0.1:0", "keyring_file": str(bad)}, "octets"),
+        ):
+            agent = AgentProcess({"cluster": section})
+            with pytest.raises(AssertionError):
+                agent.start()
+            assert agent.process is not None and agent.process.wait(10) == 2
+            wait_until(lambda agent=agent: agent.event("cannot start"), "the reason")  # type: ignore[misc]
+            event = agent.event("cannot start")
+            assert event is not None and words in event["error"] and "c2hvcnQ" not in str(event)
+
+
 def test_an_agent_alone_serves_and_an_agent_without_a_cluster_loads_nothing_of_it() -> None:
     host = loopback_address()
     section = {"bind": f"{host}:{PORT}", "plaintext": True, "seeds": [f"{loopback_address()}:{PORT}"]}

@@ -7,6 +7,7 @@ has, of every key, the newest version that is not after f** — unless it is sup
 """
 
 from collections.abc import Iterator
+from sys import intern
 
 from agent.core.gossip.messages import Item, NodeDelta, Position, item_bytes
 
@@ -146,7 +147,8 @@ class NodeState:
         if held is not None and held.version >= item.version:
             return False
         before = held.value if held is not None else None
-        self.items[item.key] = Held(item.value, item.version, now)
+        # Every member's keys are the same few; as octets come, each would be another string.
+        self.items[intern(item.key)] = Held(item.value, item.version, now)
         return before != item.value
 
     def _begin(self, generation: int) -> None:
