@@ -26,9 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     swim.add_argument("--plain", action="store_true", help="SWIM without Lifeguard: --setting plain")
     swim.add_argument("--compare", action="store_true", help="every setting with the same seed and the same misfortunes")
     swim.add_argument("--loss", type=float, default=0.0, help="share of the packets that are lost")
-    swim.add_argument("--regions", type=int, default=1, help="regions that the members are in, 40 ms apart")
+    swim.add_argument("--regions", type=int, default=1, help="regions that the members are in")
+    swim.add_argument("--across", type=float, default=0.04, metavar="S", help="from region to region, one way (default %(default)s s)")
+    swim.add_argument("--set", type=_change, action="append", default=[], metavar="FIELD=NUMBER", help="change the preset")
     swim.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     swim.add_argument("--plot", type=Path, metavar="FILE", help="draw it too (.png, .svg, .pdf); needs matplotlib")
+
+
+def _change(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    return name, float(value)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     gc.disable()
     try:
         for setting in settings:
-            plan = Plan(args.nodes, args.minutes, args.seed, args.scenario, args.preset, setting, args.loss, regions=args.regions)
+            plan = _plan(args, setting)
             started = time.process_time()
             reports.append(simulate(plan))
             took_s.append(time.process_time() - started)
@@ -63,6 +70,21 @@ def run(args: argparse.Namespace) -> int:
         draw(reports, args.plot)
         print(f"drawn: {args.plot}", file=sys.stderr)
     return 0
+
+
+def _plan(args: argparse.Namespace, setting: str) -> Plan:
+    return Plan(
+        args.nodes,
+        args.minutes,
+        args.seed,
+        args.scenario,
+        args.preset,
+        setting,
+        args.loss,
+        regions=args.regions,
+        across_s=args.across,
+        changes=tuple(args.set),
+    )
 
 
 def _can_plot() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.core.swim.config import PRESETS, SwimConfig, lifeguard, plain
+from agent.core.swim.config import PRESETS, SwimConfig, lifeguard, plain, validate
 from agent.sim.engine import Engine
 from agent.sim.network import NetworkConfig
 from agent.sim.recorder import Crash, Recorder
@@ -29,6 +29,10 @@ class Plan(Struct, frozen=True):
     loss: float = 0.0
     zones: int = 3
     regions: int = 1
+    across_s: float = 0.04
+    """Median one-way latency between regions."""
+    changes: tuple[tuple[str, float], ...] = ()
+    """Fields of the preset's configuration that are others here."""
 
 
 class Report(Struct, frozen=True):
@@ -61,7 +65,7 @@ def config_of(plan: Plan) -> SwimConfig:
     """The membership configuration that a plan means. Raises ValueError with what was found and expected."""
     if plan.preset not in PRESETS:
         raise ValueError(f"preset: found {plan.preset!r}, expected one of {', '.join(PRESETS)}")
-    config = PRESETS[plan.preset]
+    config = _changed(PRESETS[plan.preset], plan.changes)
     if plan.setting == "plain":
         return plain(config)
     if plan.setting == "lifeguard":
@@ -73,6 +77,18 @@ def config_of(plan: Plan) -> SwimConfig:
     raise ValueError(f"setting: found {plan.setting!r}, expected one of {', '.join(SETTINGS)}")
 
 
+def _changed(config: SwimConfig, changes: tuple[tuple[str, float], ...]) -> SwimConfig:
+    for name, value in changes:
+        kind = type(getattr(config, name, None))
+        if kind not in (int, float, bool):
+            raise ValueError(f"change: found {name!r}, expected a field of the membership configuration")
+        config = replace(config, **{name: kind(value)})
+    wrong = validate(config)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return config
+
+
 def simulate(plan: Plan) -> Report:
     """Raises ValueError for a plan that cannot be; what a core raises carries a note of the seed."""
     config = config_of(plan)
@@ -81,7 +97,7 @@ def simulate(plan: Plan) -> Report:
     if not 1 <= plan.nodes <= 10000:
         raise ValueError(f"nodes: found {plan.nodes}, expected 1 to 10000")
     engine = Engine(plan.seed)
-    network = network_for(plan.scenario, NetworkConfig(loss=plan.loss))
+    network = network_for(plan.scenario, NetworkConfig(loss=plan.loss, across_s=plan.across_s))
     swarm = Swarm(engine, config, plan.nodes, network, zones=plan.zones, regions=plan.regions)
     recorder = Recorder(swarm)
     end = plan.minutes * 60.0

@@ -133,7 +133,8 @@ class Swarm:
             self._schedule(host)
 
     def make_core(self, index: int) -> Swim:
-        own = NodeState(name_of(index), address_of(index), 7946, 1, ALIVE)
+        # As agents do, whose first incarnation is the time of day in seconds: a life outbids the one before.
+        own = NodeState(name_of(index), address_of(index), 7946, 1 + int(self.engine.now), ALIVE)
         random = self.engine.random
         return Swim(self.config, own, random.random, self._clock(index))
 

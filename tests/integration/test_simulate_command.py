@@ -26,6 +26,17 @@ def test_a_table_and_json_of_the_same_run() -> None:
     assert report["trace"] in table.stdout
 
 
+def test_a_preset_can_be_changed_field_by_field() -> None:
+    words = ("swim", "--nodes", "6", "--minutes", "0.2", "--scenario", "steady", "--json")
+    default = json.loads(simulate(*words).stdout)
+    faster = json.loads(simulate(*words, "--set", "probe_interval_s=0.15", "--set", "probe_timeout_s=0.1").stdout)
+    assert faster["packets_s"] > 1.8 * default["packets_s"]
+    refused = simulate(*words, "--set", "probe_intervals=1")
+    assert refused.returncode == 2 and "'probe_intervals'" in refused.stderr
+    refused = simulate(*words, "--set", "probe_timeout_s=5")
+    assert refused.returncode == 2 and "probe_timeout_s: found 5.0" in refused.stderr
+
+
 def test_settings_are_compared_in_one_run() -> None:
     done = simulate("swim", "--nodes", "6", "--minutes", "0.2", "--compare", "--json", "--scenario", "loss")
     assert [run["plan"]["setting"] for run in json.loads(done.stdout)] == ["ours", "lifeguard", "plain", "phi"]

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.swim.config import LAN
+from agent.core.swim.config import LAN, LOCAL
+from agent.core.swim.io import UpdateMeta
+from agent.sim.engine import Engine
+from agent.sim.network import NetworkConfig
 from agent.sim.run import Plan, Report, simulate
+from agent.sim.swarm import Swarm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,8 +84,6 @@ def test_one_seed_is_one_history_in_every_process() -> None:
 
 
 def test_what_goes_wrong_names_its_seed() -> None:
-    from agent.sim.engine import Engine
-
     engine = Engine(77)
     engine.after(1.5, lambda: [][0])
     with pytest.raises(IndexError) as caught:
@@ -110,3 +112,49 @@ def test_phi_accrual_notices_sooner_where_round_trips_are_steady() -> None:
     ours, phi = (run(Plan(30, 1.5, 4, "crash", setting=setting)) for setting in ("ours", "phi"))
     assert phi.detected == phi.crashes
     assert phi.suspected_s["p50"] < ours.suspected_s["p50"]
+
+
+def agreed_after_s(swarm: Swarm) -> float:
+    """Let time pass until all agree on who is there."""
+    engine = swarm.engine
+    began = engine.now
+    while not swarm.converged() and engine.now < began + 30.0:
+        engine.run(engine.now + 0.02)
+    took_s = engine.now - began
+    engine.run(engine.now + 3.0)
+    return took_s
+
+
+@pytest.mark.parametrize("nodes", [5, 20])
+def test_few_members_on_one_machine_agree_at_once_and_on_a_death_in_two_seconds(nodes: int) -> None:
+    for seed in range(1, 11):
+        swarm = Swarm(Engine(seed), LOCAL, nodes, NetworkConfig(), zones=1, join=True)
+        assert agreed_after_s(swarm) < 0.5, f"joins, seed {seed}"
+        swarm.crash(swarm.hosts[nodes // 2])
+        assert agreed_after_s(swarm) < 2.5, f"a crash, seed {seed}"
+        swarm.leave(swarm.hosts[-1])
+        assert agreed_after_s(swarm) < 0.5, f"a leave, seed {seed}"
+        swarm.restart(swarm.hosts[nodes // 2], (swarm.hosts[0].place,))
+        assert agreed_after_s(swarm) < 0.5, f"a restart, seed {seed}"
+
+
+def test_who_comes_back_without_a_memory_is_told_of_it_and_known_again_soon() -> None:
+    """Its first incarnation does not outbid the life that ended, and nobody that it joins by knows of that one."""
+    swarm = Swarm(Engine(4), LAN, 12, NetworkConfig(), join=True)
+    agreed_after_s(swarm)
+    gone = swarm.hosts[5]
+    for number in range(60):
+        swarm.feed(gone, UpdateMeta(b"%d" % number))
+    agreed_after_s(swarm)
+    swarm.leave(gone)
+    agreed_after_s(swarm)
+    swarm.crash(gone)
+    fresh = swarm.hosts[6]
+    swarm.crash(fresh)
+    agreed_after_s(swarm)
+    swarm.restart(fresh, (swarm.hosts[0].place,))
+    agreed_after_s(swarm)
+    assert fresh.core.member(gone.name) is None
+    swarm.restart(gone, (fresh.place,))
+    assert gone.core.own.incarnation < swarm.hosts[0].core.member(gone.name).incarnation
+    assert agreed_after_s(swarm) < 2.0

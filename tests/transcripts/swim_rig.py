@@ -11,7 +11,7 @@ A file is blocks with blank lines between: commands, `----`, and what the core d
     TIME stall                     let time pass without a wake-up: the process is stopped; TIME wake: one, late
     members | health | wake        what is known
 
-MESSAGE: ping N who | iping N who [nack] | ack N | nack N | suspect who INC by whom | dead who INC by whom
+MESSAGE: ping N who [by whom] | iping N who [nack] | ack N | nack N | suspect who INC by whom | dead who INC by whom
          alive who INC [meta=TEXT] [at=address] [versions=a,b,c,d,e,f] | user TEXT | state who:INC:STATE ...
 N is a number, or #1, #2 ... for the numbers that the core chose, in the order in which they were first seen.
 """
@@ -69,7 +69,7 @@ class Rig:
 
     def begin(self, name: str, words: list[str]) -> None:
         # Times that are easy to follow, whatever the preset says.
-        config = replace(LAN, probe_interval_s=0.4, probe_timeout_s=0.2)
+        config = replace(LAN, probe_interval_s=0.4, probe_timeout_s=0.2, suspicion_mult=4.0)
         peers = []
         for word in words:
             if word == "plain":
@@ -133,7 +133,7 @@ class Rig:
     def message(self, words: list[str]) -> m.Message:
         kind, rest = words[0], words[1:]
         if kind == "ping":
-            return m.Ping(self.number(rest[0]), rest[1])
+            return m.Ping(self.number(rest[0]), rest[1], source_node=rest[3] if rest[2:3] == ["by"] else "")
         if kind == "iping":
             return m.IndirectPing(self.number(rest[0]), address(rest[1]), 7946, rest[1], rest[-1] == "nack")
         if kind == "ack":

@@ -9,8 +9,8 @@ The host's duties:
 3. From membership: `MemberUp` at join, refute and update; `MemberGone` at leave, fail and reap. A suspect is still there.
 4. Carry payloads: `SendPacket` as one user message in a datagram of its own to each member now (at most `PACKET_BYTES`); `Broadcast`
    through membership's queue of user messages, not the first transmission of which matters but that it is retransmitted in proportion
-   to log n; `SendStream` as a user message by stream. Whatever of these arrives is a `Received`. What cannot be
-   sent, or is for a name that is no member's, is dropped.
+   to log n (membership forwards nothing: who is told something new makes a `Broadcast` of its own); `SendStream` as a user message by
+   stream. Whatever of these arrives is a `Received`. What cannot be sent, or is for a name that is no member's, is dropped.
 5. Put `push_pull(now)` into the user part of every push/pull, and give the other side's as `PushPullIn`; with `join` where it is the
    answer to our own joining (its streams are the baseline: nothing older concerns an empty cache).
 6. `Changed`, `Forgot`: keep what peers report where the data path finds it; decode the values with `facts`. A member that membership

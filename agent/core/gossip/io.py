@@ -68,7 +68,8 @@ class SendPacket(Struct, frozen=True, gc=False):
 
 
 class Broadcast(Struct, frozen=True, gc=False):
-    """Hand it to membership's fair queue: retransmitted in proportion to log n."""
+    """Hand it to membership's fair queue: sent to random members, so many times as is in proportion to log n. Membership forwards
+    nothing: each member that this is news to broadcasts it again."""
 
     payload: bytes
 

@@ -59,7 +59,10 @@ class UpdateMeta(Struct, frozen=True, gc=False):
 
 
 class Broadcast(Struct, frozen=True, gc=False):
-    """To every member, by gossip. One with the same key replaces an earlier one that is still queued; no key replaces nothing.
+    """To random members, as often as news of members is sent. It goes no further by itself: who receives it gets a `Deliver` and
+    broadcasts it in turn where it concerns everybody (as in memberlist, and as Serf does with its events and intents).
+
+    One with the same key replaces an earlier one that is still queued; no key replaces nothing.
 
     `foreign`: it goes out without our mark, for members of another program (see `core/swim/serf.py`). Raises ValueError for a payload
     that does not fit a packet.

@@ -179,7 +179,11 @@ class Prober:
         desk = self._desk
         if ping.node and ping.node != desk.name:
             return False
-        desk.post(source, Ack(ping.seq))
+        accusation = self._rules.accusation(ping.source_node) if ping.source_node else None
+        if accusation is None:
+            desk.post(source, Ack(ping.seq))
+        else:
+            desk.post(source, accusation, Ack(ping.seq))
         return True
 
     def on_indirect_ping(self, source: Place, asked: IndirectPing) -> bool:

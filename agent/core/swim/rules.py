@@ -50,11 +50,12 @@ class Rules:
             desk.counters.ignored += 1
             return
         if moved and node.state < DEAD:
-            # Two processes claim one name, or it restarted elsewhere before anybody noticed: the one we know keeps the name.
+            # Two processes claim one name, or it restarted elsewhere before anybody noticed: the one we know keeps the name
+            # (memberlist keeps it beyond death too, unless DeadNodeReclaimTime is set; we need only a later incarnation then).
             host, port = place_of(alive.address, alive.port)
             desk.tell("conflict", node, f"also claimed from {host} port {port}")
             return
-        if alive.incarnation <= node.incarnation and not moved:
+        if alive.incarnation <= node.incarnation:
             return
         if not self._speaks(alive):
             return
@@ -138,6 +139,14 @@ class Rules:
         desk.counters.suspicions += 1
         desk.spread(suspect.node, suspect)
         desk.tell("suspect", member.node, suspect.source)
+
+    def accusation(self, name: str) -> Dead | None:
+        """What we would hold against a member that speaks to us, if it is dead to us or has left: it refutes if it lives. It may be
+        wrongly accused, or have come back with no memory of the life that ended, which its first incarnation cannot outbid."""
+        member = self._desk.members.by_name.get(name)
+        if member is None or member.node.state < DEAD:
+            return None
+        return Dead(member.node.incarnation, name, self._desk.name)
 
     def on_suspicion_due(self, name: str) -> None:
         """A suspect did not refute in time."""

@@ -4,7 +4,7 @@ import pytest
 
 from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.invalidation import CONTEXT_MAX, InvalidationConfig, decode_context, encode_context
-from agent.core.gossip.io import Apply, Invalidate, MarkStale, MemberGone, MemberUp, Received, SendPacket, Wake
+from agent.core.gossip.io import Apply, Broadcast, Invalidate, MarkStale, MemberGone, MemberUp, Received, SendPacket, Wake
 from agent.core.gossip.messages import Ask, Invalidation, Invalidations, Lost, Stream, Streams, decode, encode
 from tests.sim.gossip_net import Host, Net
 
@@ -38,6 +38,8 @@ def test_each_is_applied_once_and_passed_on_at_first_sight_only() -> None:
     first = give(core, 1.0, item(1), rumour=True)
     assert applied(first) == [1]
     assert any(isinstance(effect, SendPacket) and "a" not in effect.to for effect in first)
+    # Membership forwards nothing: each broadcasts it again.
+    assert any(isinstance(effect, Broadcast) for effect in first)
     assert give(core, 1.1, item(1), rumour=True) == []
 
 

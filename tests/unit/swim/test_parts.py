@@ -34,11 +34,11 @@ def test_the_time_of_a_suspect_shrinks_with_each_confirmation_as_the_paper_says(
         assert suspicion_timeout_s(confirmations, 3, 2.0, 30.0) == pytest.approx(seconds, abs=0.001)
     assert suspicion_timeout_s(9, 3, 2.0, 30.0) == 2.0
     assert suspicion_timeout_s(0, 0, 2.0, 30.0) == 2.0
-    assert suspicion_min_s(LAN, 100) == pytest.approx(2.4)
+    assert suspicion_min_s(LAN, 100) == pytest.approx(1.8)
 
 
 def test_only_independent_confirmations_count() -> None:
-    suspicion = Suspicion(LAN, 10.0, 100, "b")
+    suspicion = Suspicion(replace(LAN, suspicion_mult=4.0), 10.0, 100, "b")
     assert suspicion.deadline == pytest.approx(10.0 + 6 * 2.4)
     assert not suspicion.confirm("b")
     assert suspicion.confirm("c")
