@@ -71,12 +71,7 @@ class Fleet(Mesh):
         return config
 
     def start(self, name: str) -> AgentProcess:
-        common = self.more
-        self.more = {**self.configuration(name), **common}
-        try:
-            return super().start(name)
-        finally:
-            self.more = common
+        return self.start_with(name, self.configuration(name))
 
     def __exit__(self, kind: object, value: object, trace: object) -> None:
         try:

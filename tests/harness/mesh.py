@@ -28,11 +28,17 @@ class Mesh:
         self.each = each
         self.more = more
         self.agents: dict[str, AgentProcess] = {}
+        self.wrappers: dict[str, tuple[str, ...]] = {}
+        """What an agent's command line is handed to."""
 
     def start(self, name: str) -> AgentProcess:
         """Start it (again), under the same name at the same address."""
-        more = {**self.more, "cluster": {**self.more.get("cluster", {}), **self.each(name)}}
-        agent = AgentProcess(clustered(name, self.hosts[name], self.seeds, **more))
+        return self.start_with(name, {})
+
+    def start_with(self, name: str, own: dict[str, Any]) -> AgentProcess:
+        """The same with a configuration of its own beside what all have."""
+        more = {**own, **self.more, "cluster": {**self.more.get("cluster", {}), **self.each(name)}}
+        agent = AgentProcess(clustered(name, self.hosts[name], self.seeds, **more), wrapper=self.wrappers.get(name, ()))
         self.agents[name] = agent
         return agent.start()
 

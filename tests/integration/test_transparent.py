@@ -1,24 +1,22 @@
 """Transparent interception in a network namespace of the test's own: a client that knows nothing of the agent is redirected to it."""
 
-import contextlib
-import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.harness.agent import AgentProcess
 from tests.harness.client import RawClient
+from tests.harness.network import own_network, run
 from tests.harness.upstream import Upstream, response
 
 CLIENT_GROUP = 4242
 """The redirected application's group: whoever is not in it (the agent) dials directly."""
 SERVICE, ELSEWHERE = "10.99.0.1", "10.99.0.2"
 SERVICE_6 = "fd99::1"
-NEW_NETWORK = 0x40000000
+ADDRESSES = (f"{SERVICE}/32", f"{ELSEWHERE}/32", f"{SERVICE_6}/128")
 
 
 def missing() -> str:
@@ -31,33 +29,6 @@ def missing() -> str:
 
 
 pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "-"), pytest.mark.xdist_group("transparent")]
-
-
-@contextlib.contextmanager
-def own_network() -> Iterator[None]:
-    """This thread, and what it starts, in a new network namespace with loopback alone."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        if libc.unshare(NEW_NETWORK) != 0:
-            pytest.skip(f"no new network namespace: {os.strerror(ctypes.get_errno())}")
-        try:
-            run("ip", "link", "set", "lo", "up")
-            for address in (f"{SERVICE}/32", f"{ELSEWHERE}/32", f"{SERVICE_6}/128"):
-                run("ip", "address", "add", address, "dev", "lo")
-            yield
-        finally:
-            if libc.setns(before, NEW_NETWORK) != 0:
-                os._exit(70)  # every later test would run in the wrong network
-    finally:
-        os.close(before)
-
-
-def run(*words: str, stdin: str = "") -> None:
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
-    if any(sign in done.stderr for sign in ("not permitted", "not supported", "No such file", "can't initialize")):
-        pytest.skip(f"{' '.join(words)}: {done.stderr.strip()}")  # a kernel without it
-    assert done.returncode == 0, done.stderr
 
 
 def redirect(tool: str, port: int) -> None:
@@ -93,7 +64,11 @@ def config_of(upstream: Upstream, listen: str = "127.0.0.1:0") -> dict[str, Any]
 @pytest.mark.parametrize("tool", ["nft", "iptables"])
 def test_an_unmodified_curl_goes_through_the_agent(tool: str) -> None:
     kept = response("service", headers=[("Cache-Control", "max-age=60")])
-    with own_network(), Upstream(kept) as upstream, AgentProcess(config_of(upstream)) as agent:
+    with (
+        own_network(*ADDRESSES),
+        Upstream(kept) as upstream,
+        AgentProcess(config_of(upstream)) as agent,
+    ):
         redirect(tool, port_of(agent))
         for _ in range(2):
             assert curl("--resolve", f"web.local:80:{SERVICE}", "http://web.local/a") == "service"
@@ -104,7 +79,12 @@ def test_an_unmodified_curl_goes_through_the_agent(tool: str) -> None:
 
 
 def test_what_no_service_claims_goes_where_it_was_going() -> None:
-    with own_network(), Upstream(response("service")) as upstream, Elsewhere() as elsewhere, AgentProcess(config_of(upstream)) as agent:
+    with (
+        own_network(*ADDRESSES),
+        Upstream(response("service")) as upstream,
+        Elsewhere() as elsewhere,
+        AgentProcess(config_of(upstream)) as agent,
+    ):
         redirect("nft", port_of(agent))
         assert curl(f"http://{ELSEWHERE}/x") == "elsewhere"
         assert curl("--resolve", f"other.local:80:{ELSEWHERE}", "http://other.local/y") == "elsewhere"
@@ -119,7 +99,7 @@ def test_what_no_service_claims_goes_where_it_was_going() -> None:
 @pytest.mark.parametrize("listen", ["[::1]:0", "[::]:0"])
 def test_ipv6(listen: str) -> None:
     with (
-        own_network(),
+        own_network(*ADDRESSES),
         Upstream(response("service")) as upstream,
         Elsewhere(SERVICE_6) as elsewhere,
         AgentProcess(config_of(upstream, listen)) as agent,
@@ -131,14 +111,23 @@ def test_ipv6(listen: str) -> None:
 
 
 def test_an_ipv4_connection_to_a_listener_of_both_families_keeps_its_destination() -> None:
-    with own_network(), Upstream(response("service")) as upstream, Elsewhere(), AgentProcess(config_of(upstream, "[::]:0")) as agent:
+    with (
+        own_network(*ADDRESSES),
+        Upstream(response("service")) as upstream,
+        Elsewhere(),
+        AgentProcess(config_of(upstream, "[::]:0")) as agent,
+    ):
         redirect("nft", port_of(agent))
         assert curl(f"http://{ELSEWHERE}/") == "elsewhere"
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "0.0.0.0:0"])
 def test_a_connection_to_the_agents_own_listener_is_no_circle(listen: str) -> None:
-    with own_network(), Upstream(response("service")) as upstream, AgentProcess(config_of(upstream, listen)) as agent:
+    with (
+        own_network(*ADDRESSES),
+        Upstream(response("service")) as upstream,
+        AgentProcess(config_of(upstream, listen)) as agent,
+    ):
         redirect("nft", port_of(agent))
         for address in ("127.0.0.1", SERVICE) if listen.startswith("0") else ("127.0.0.1",):
             with RawClient((address, port_of(agent))) as client:

@@ -153,10 +153,10 @@ class Cluster(Roster):
                     return local.cheaper(far, far.standing_cost(), near, cost)
             return near
         wider = self._wider
-        if wider and turn < len(wider) + 2:
+        if wider:
             # What a ring cannot carry goes to the next; what has failed in one is tried there again, then farther out.
             for index in range(len(wider)):
-                if index + 2 > turn and self._random.u32() <= self._wider_shares[index] * 4_294_967_295.0:
+                if index + 3 > turn and self._random.u32() <= self._wider_shares[index] * 4_294_967_295.0:
                     self.chose = wider[index]
                     return wider[index].choose(now, hash_key)
         self.chose = everyone
