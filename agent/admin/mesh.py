@@ -1,34 +1,23 @@
 """One agent's view of the mesh as JSON: members, the latency between them, services with what peers say of their endpoints, caches."""
 
-from statistics import median
 from typing import Any, Final
 
 STATES: Final = ("alive", "suspect", "dead", "left")
 MATRIX_MAX: Final = 24
 """More members than this are shown by zone: a matrix that grows with the square of them is read by nobody."""
 
-_ROW: Final[dict[str, Any]] = {
-    "name": "",
-    "address": "",
-    "region": "",
-    "zone": "",
-    "state": "alive",
-    "since_s": 0.0,
-    "incarnation": 0,
-    "rtt_ms": None,
-    "roles": [],
-    "admin": "",
-    "tags": {},
-    "versions": {},
-    "health": None,
-    "load": None,
-    "cache": None,
-}
+SAMPLE: Final = 8
+"""Members of a zone whose round trips stand for it: enough for a median, and a thousand members cost no more than a few zones."""
+INNER: Final = ("announced", "judgements", "peers_ms")
+"""What the mesh shows elsewhere than at its members."""
 
 
 def member(row: dict[str, Any]) -> dict[str, Any]:
     """A member as the API shows it."""
-    return {key: row.get(key, default) for key, default in _ROW.items()}
+    shown = row.copy()
+    for name in INNER:
+        del shown[name]
+    return shown
 
 
 def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
@@ -43,7 +32,7 @@ def unwell(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Members that are suspect or dead, or say themselves that they are not well, with the reason."""
     found = []
     for row in rows:
-        health = row.get("health") or {"level": "", "reason": ""}
+        health = row["health"] or {"level": "", "reason": ""}
         failing = row["state"] in ("suspect", "dead")
         if failing or (row["state"] == "alive" and health["level"] not in ("", "ok")):
             found.append({"name": row["name"], "state": row["state"], "level": health["level"], "reason": health["reason"]})
@@ -68,23 +57,39 @@ def cache_use(path: Any) -> dict[str, int]:
 def latency(own: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The matrix of round trips, from (rows) to (columns), milliseconds; None where nobody measured."""
     live = [row for row in rows if row["state"] in ("alive", "suspect")]
+    if len(live) > MATRIX_MAX:
+        return _by_zone(live)
+    ordered = sorted(live, key=lambda row: (row["region"], row["zone"], row["name"]))
     measured: dict[tuple[str, str], float] = {}
-    for row in live:
-        for name, rtt_ms in (row.get("peers_ms") or {}).items():
+    for row in ordered:
+        for name, rtt_ms in (row["peers_ms"] or {}).items():
             measured[row["name"], name] = rtt_ms
-        if row["name"] != own and row.get("rtt_ms") is not None:
+        if row["name"] != own and row["rtt_ms"] is not None:
             measured[own, row["name"]] = row["rtt_ms"]
-    if len(live) <= MATRIX_MAX:
-        names = [row["name"] for row in sorted(live, key=lambda row: (row["region"], row["zone"], row["name"]))]
-        return {"by": "member", "names": names, "ms": [[measured.get((a, b)) for b in names] for a in names]}
+    names = [row["name"] for row in ordered]
+    return {"by": "member", "names": names, "ms": [[measured.get((a, b)) for b in names] for a in names]}
+
+
+def _by_zone(live: list[dict[str, Any]]) -> dict[str, Any]:
     place = {row["name"]: "/".join(part for part in (row["region"], row["zone"]) if part) or "(no zone)" for row in live}
+    taken: dict[str, int] = {}
     pairs: dict[tuple[str, str], list[float]] = {}
-    for (a, b), rtt_ms in measured.items():
-        if a in place and b in place:
-            pairs.setdefault((place[a], place[b]), []).append(rtt_ms)
+    for row in live:
+        here = place[row["name"]]
+        if not row["peers_ms"] or taken.get(here, 0) == SAMPLE:
+            continue
+        taken[here] = taken.get(here, 0) + 1
+        for name, rtt_ms in row["peers_ms"].items():
+            if name in place:
+                pairs.setdefault((here, place[name]), []).append(rtt_ms)
     zones = sorted(set(place.values()))[:MATRIX_MAX]
-    middle = [[round(median(pairs[a, b]), 3) if (a, b) in pairs else None for b in zones] for a in zones]
+    middle = [[_median(pairs[a, b]) if (a, b) in pairs else None for b in zones] for a in zones]
     return {"by": "zone", "names": zones, "ms": middle}
+
+
+def _median(values: list[float]) -> float:
+    """The upper one where there are two; `statistics` is a megabyte for an agent to have in memory."""
+    return round(sorted(values)[len(values) // 2], 3)
 
 
 def services(clusters: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,9 +98,9 @@ def services(clusters: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list
     judged: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         if row["state"] in ("alive", "suspect"):
-            for one in row.get("announced") or ():
+            for one in row["announced"]:
                 announced[one["service"], one["address"]] = row["name"]
-            for one in row.get("judgements") or ():
+            for one in row["judgements"]:
                 told = {"member": row["name"], "breaker": one["breaker"], "ejected": one["ejected"]}
                 judged.setdefault((one["service"], one["address"]), []).append(told)
     found = []

@@ -34,6 +34,8 @@ def member(name: str, zone: str = "a", state: str = "alive", **more: Any) -> dic
         "since_s": 12.5,
         "incarnation": 3,
         "rtt_ms": 0.42,
+        "roles": ["agent"],
+        "admin": "127.0.0.1:15020",
         "tags": {"role": "web"},
         "versions": {"agent": "0.1.0", "protocol": 5},
         "health": {"level": "ok", "reason": ""},

@@ -46,6 +46,13 @@ def test_members_are_a_line_each_and_can_be_chosen(admin: AdminThread) -> None:
     assert [row["name"] for row in rows] == ["web-3", "web-4"]
 
 
+def test_an_agent_is_reached_by_its_socket_too(tmp_path: Path) -> None:
+    listen = {"egress": "127.0.0.1:0", "admin": f"unix:{tmp_path / 'admin.sock'}"}
+    with AdminThread(configuration(tmp_path, listen=listen), FakeFabric()) as admin:
+        assert "3 alive" in cluster(admin, "members").stdout
+        assert cluster(admin, "ping", "web-2").stdout == "web-2: 0.42 ms\n"
+
+
 def test_health_says_by_its_exit_code_whether_all_is_well(admin: AdminThread) -> None:
     assert admin.fabric is not None
     done = cluster(admin, "health")
