@@ -3,16 +3,20 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.admin.catalogue import CATALOGUE, sample_names
 from tests.harness.agent import AgentProcess
+from tests.harness.authority import Authority
 from tests.harness.client import RawClient
 from tests.harness.mesh import KEY, OTHER_KEY, Mesh
 from tests.harness.serf import PORT, SERF, SerfAgent, loopback_address
@@ -152,6 +156,39 @@ def test_a_serf_agent_is_a_member() -> None:
             serf.wait_for(a="alive", b="left")
             serf.kill()
             mesh.wait_for(["a"], **{"serf-1": "dead"})
+
+
+def test_an_agent_that_was_stopped_blames_nobody_and_is_back() -> None:
+    with Mesh("a", "b", "c") as mesh:
+        mesh.wait_for(["a", "b", "c"], a="alive", b="alive", c="alive")
+        mesh.agents["c"].signal(signal.SIGSTOP)
+        try:
+            mesh.wait_for(["a", "b"], c="dead")
+        finally:
+            mesh.agents["c"].signal(signal.SIGCONT)
+        mesh.wait_for(["a", "b", "c"], a="alive", b="alive", c="alive")
+        assert not [event for event in mesh.agents["c"].events if event["event"] in ("member_suspect", "member_fail")]
+        assert mesh.agents["c"].get("/cluster")["gossip"]["refutations"] >= 1
+
+
+def test_members_are_found_by_a_file_and_know_each_other_by_certificate(tmp_path: Path) -> None:
+    authority, stranger = Authority(), Authority()
+    places = tmp_path / "members"
+
+    def section(by: Authority) -> Callable[[str], dict[str, Any]]:
+        def each(name: str) -> dict[str, Any]:
+            files = by.write(tmp_path / name, f"spiffe://fish.test/{name}")
+            tls = {"certificate": files.certificate, "key": files.key, "authorities": files.authorities, "trust_domain": "fish.test"}
+            return {"seeds": None, "discovery": {"file": str(places)}, "tls": tls}
+
+        return each
+
+    with Mesh("a", "b", each=section(authority)) as mesh, Mesh("x", each=section(stranger)) as other:
+        assert mesh.sees("a") == {"a": "alive"}
+        places.write_text(f"{mesh.hosts['a']}:{PORT}  # one is enough\n")
+        mesh.wait_for(["a", "b"], a="alive", b="alive")
+        wait_until(lambda: other.agents["x"].metric("pilotfish_cluster_stream_failures_total"), "the stranger to try")
+        assert mesh.sees("a") == {"a": "alive", "b": "alive"} and other.sees("x") == {"x": "alive"}
 
 
 def test_when_all_peers_are_gone_local_traffic_goes_on() -> None:
