@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agent.core.clocks.hybrid import physical_ms
+from agent.core.gossip.messages import UNREADABLE
 
 WAITING_MAX: Final = 256
 AGE_MAX_MS: Final = 30_000
@@ -89,7 +90,7 @@ class Asks:
     def on_ask(self, octets: bytes, wall_ms: int) -> None:
         try:
             ask = _ask.decode(octets)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except UNREADABLE:
             self.refused += 1
             return
         if abs(physical_ms(ask.stamp) - wall_ms) > AGE_MAX_MS:
@@ -104,7 +105,7 @@ class Asks:
     def on_answer(self, octets: bytes) -> None:
         try:
             answer = _answer.decode(octets)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except UNREADABLE:
             self.refused += 1
             return
         waiting = self._waiting.get(answer.number)

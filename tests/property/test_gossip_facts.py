@@ -5,7 +5,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.core.gossip import bloom, facts
@@ -64,6 +64,7 @@ def test_what_does_not_fit_is_refused_by_name(key: str, value: object) -> None:
 
 
 @given(st.binary(max_size=64), st.sampled_from([key for key, _ in EXAMPLES]))
+@example(b"\x93\xa4\x00\x00\x00\x80", "endpoint:web:8080")  # a text that is no UTF-8
 def test_no_octets_do_worse_than_be_refused(value: bytes, key: str) -> None:
     with suppress(UnreadableError):
         facts.decode(key, value)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from agent.core.gossip.messages import UnreadableError
+from agent.core.gossip.messages import UNREADABLE, UnreadableError
 
 Short = Annotated[str, Meta(max_length=128)]
 Share = Annotated[float, Meta(ge=0.0)]
@@ -129,5 +129,5 @@ def decode(key: str, value: bytes) -> Fact | None:
         return None
     try:
         return msgspec.msgpack.decode(value, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         raise UnreadableError(f"{key}: {error}") from None

@@ -19,6 +19,7 @@ from agent.core.gossip.io import Apply, Broadcast, Effect, Invalidate, Issued, M
 from agent.core.gossip.messages import (
     BROADCAST_BYTES,
     NUMBER_MAX,
+    UNREADABLE,
     Acknowledge,
     Ask,
     Invalidation,
@@ -345,5 +346,5 @@ def decode_context(text: str) -> tuple[Stream, ...]:
     try:
         octets = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.msgpack.decode(octets, type=tuple[Stream, ...])
-    except (ValueError, msgspec.DecodeError, msgspec.ValidationError):
+    except (ValueError, *UNREADABLE):
         raise ValueError("not a context that an agent gave out") from None

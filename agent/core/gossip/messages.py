@@ -21,6 +21,10 @@ Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Name = Annotated[str, Meta(max_length=255)]
 
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec's decoders raise for octets that are not what was expected: a text that is no UTF-8 is an error of Python's own."""
+
+
 class UnreadableError(ValueError):
     """A payload that is no message of ours: the peer's fault, or a newer protocol."""
 
@@ -166,7 +170,7 @@ def decode(payload: bytes) -> Message:
     """The message in a payload. UnreadableError: it is none."""
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnreadableError(str(error)) from None
 
 
