@@ -2,10 +2,13 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
 from tests.harness.apps import Fleet, Traffic
+from tests.harness.client import RawClient
+from tests.harness.upstream import Upstream, response
 from tests.harness.wait import wait_until
 
 
@@ -105,3 +108,20 @@ def test_with_all_peers_gone_their_endpoints_stay_as_long_as_configured() -> Non
             traffic.more(20)
             fleet.wait_for_endpoints("a", by=("a",))
         assert not traffic.failures
+
+
+def test_a_request_under_way_at_an_endpoint_that_goes_is_not_cut() -> None:
+    release = threading.Event()
+    whole = response("late", headers=[("Cache-Control", "no-store")])
+    with Upstream(lambda request: [whole[:-2], lambda: release.wait(20.0), whole[-2:]]) as slow, Fleet("a", "b", alone=("a", "b")) as fleet:
+        agent = fleet.agents["b"]
+        agent.write({**agent.config, "announce": [{"service": "web", "address": slow.address}]})
+        assert agent.post("/reload")["result"] == "ok"
+        wait_until(lambda: fleet.endpoints("a") == {slow.address: "member b"}, "a to know the endpoint")
+        with RawClient(fleet.agents["a"].egress) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            client.until(b"la")
+            assert agent.stop() == 0
+            wait_until(lambda: not fleet.endpoints("a"), "the endpoint to be gone")
+            release.set()
+            assert client.until(b"te") == b"te"

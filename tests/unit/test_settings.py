@@ -306,3 +306,26 @@ def test_of_a_cluster_keys_and_tags_change_while_it_runs_and_keys_are_not_shown(
     assert (set(changed), refused) == ({"cluster.bind", "cluster.keys", "cluster.tags"}, ["cluster.bind"])
     assert "cluster" in compare(before, parse(THE_EXAMPLE, {}))[1]
     assert "AAAA" not in json.dumps(redacted(before))
+
+
+def test_what_is_wrong_with_announcements_is_told_with_its_path() -> None:
+    cluster = "cluster: { bind: 127.0.0.1:7946, plaintext: true }\n"
+    wrong = """announce:
+  - { service: web, address: "10.0.0.5:9000" }
+  - { service: web, address: "10.0.0.6:9000" }
+  - { service: api, address: "api.test:80" }
+  - { service: api, address: "0.0.0.0:81" }
+  - { service: api, address: "unix:/run/api" }
+  - { service: "", address: "10.0.0.5:82", weight: 2000 }
+"""
+    assert set(told(cluster + wrong)) == {
+        "announce[1]",
+        "announce[2].address",
+        "announce[3].address",
+        "announce[4].address",
+        "announce[5].service",
+        "announce[5].weight",
+    }
+    assert set(told("announce: [{ service: web, address: '10.0.0.5:9000' }]")) == {"announce"}
+    assert set(told("services: { web: { hosts: [web], discovered: true } }")) == {"services.web.discovered"}
+    assert parse(cluster + "services: { web: { hosts: [web], discovered: true } }", {}).services["web"].discovered
