@@ -35,7 +35,7 @@ def test_a_reload_sets_aside_what_it_made_and_lets_the_old_go() -> None:
         for number in range(3):
             many = {f"s{number}-{n}": {"hosts": [f"s{n}.test"], "endpoints": ["127.0.0.1:9"]} for n in range(200)}
             agent.write({**agent.config, "services": {**services, **many}})
-            assert agent.post("/reload")["result"] == "ok"
+            assert agent.post("/reload")["result"] in ("ok", "unchanged")  # the watcher may have been first
             # Twice as many services are never set aside: each reload lets go those of the one before.
             if number == 0:
                 once = collector(agent)["frozen"] - before
@@ -43,5 +43,5 @@ def test_a_reload_sets_aside_what_it_made_and_lets_the_old_go() -> None:
             else:
                 assert collector(agent)["frozen"] - before < 1.5 * once
         agent.write({**agent.config, "services": services})
-        assert agent.post("/reload")["result"] == "ok"
+        assert agent.post("/reload")["result"] in ("ok", "unchanged")
         assert collector(agent)["frozen"] - before < 0.5 * once
