@@ -25,6 +25,8 @@ from agent.proxy.purging import KINDS, purge
 LAG_DEGRADED_S: Final = 0.25
 """An agent whose event loop is so late says that it is degraded."""
 JUDGED_MAX: Final = 64
+LOOK_MEMBERS_A_SECOND: Final = 200
+"""Members are looked over each second, more seldom where there are more: what is urgent comes by itself."""
 WITHDRAW_S: Final = 0.5
 """The least between withdrawing an announcement and closing listeners: rumour reaches a thousand members in less."""
 
@@ -72,6 +74,9 @@ class Mesh:
         self._opened: dict[str, set[str]] = {}
         self._started = False
         """Whether the fabric has ever run: before, it has no members to ask for."""
+        self._look_at = 0.0
+        self._classes: dict[str, int] = {}
+        """Regions by class of latency."""
         self._applying = False
         self._flushing = False
         self._timer: Any = None
@@ -136,7 +141,7 @@ class Mesh:
                 continue
             rows.setdefault(one.fact.service, []).append((one.member, spec))
             self._members.setdefault(one.member, []).append(spec.address)
-        self.directory.update(rows, self._states(), self.agent.loop.time())
+        self.directory.update(rows, self._states(self._others()), self.agent.loop.time())
         self._install()
 
     def _install(self) -> None:
@@ -145,9 +150,9 @@ class Mesh:
             if sources.cluster.service.discovered:
                 sources.take_announced(endpoints.get(name, []))
 
-    def _states(self) -> dict[str, str]:
+    def _states(self, others: list[Any]) -> dict[str, str]:
         """Of the other members. Once we have left, we know of none whether it is there: what they announced last is kept for a while."""
-        states = {row.name: row.state for row in self._others()}
+        states = {row.name: row.state for row in others}
         return states if self._running else dict.fromkeys(states, FAILED)
 
     @property
@@ -234,23 +239,29 @@ class Mesh:
     def tick(self, now: float) -> None:
         """To be called about each second."""
         self._started = self._started or self._running
+        if now >= self._look_at:
+            self._look(now)
+        for cluster in self.agent.path.clusters.values():
+            cluster.set_distances(self._classes)
+            self.remote.refresh(cluster.endpoints, now)
+            for endpoint in self.advice.apply(cluster.endpoints, now):
+                cluster.note(now, "cautious", endpoint=endpoint.address)
+
+    def _look(self, now: float) -> None:
+        """See who is there, and how far."""
         rows = self._others()
-        states = self._states()
+        self._look_at = now + len(rows) / LOOK_MEMBERS_A_SECOND
+        states = self._states(rows)
         self.advice.members(sum(state in PRESENT for state in states.values()), sum(state == FAILED for state in states.values()))
         nearest: dict[str, float] = {}
         for row in rows:
             if row.state in PRESENT and row.rtt_ms and row.region:
                 nearest[row.region] = min(nearest.get(row.region, row.rtt_ms), row.rtt_ms)
-        classes = {region: latency_class(rtt_ms / 1000.0) for region, rtt_ms in nearest.items()}
+        self._classes = {region: latency_class(rtt_ms / 1000.0) for region, rtt_ms in nearest.items()}
         isolated, kept = self.directory.isolated, self.directory.kept
         self.directory.look(states, now)
         if (isolated, kept) != (self.directory.isolated, self.directory.kept):
             self._install()
-        for cluster in self.agent.path.clusters.values():
-            cluster.set_distances(classes)
-            self.remote.refresh(cluster.endpoints, now)
-            for endpoint in self.advice.apply(cluster.endpoints, now):
-                cluster.note(now, "cautious", endpoint=endpoint.address)
 
     # -- purges
 
