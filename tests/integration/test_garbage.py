@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.harness.agent import AgentProcess
 from tests.harness.client import RawClient
-from tests.harness.upstream import Upstream, response
+from tests.harness.upstream import Received, Upstream, response
 
 
 def collector(agent: AgentProcess) -> dict[str, Any]:
@@ -45,3 +45,26 @@ def test_a_reload_sets_aside_what_it_made_and_lets_the_old_go() -> None:
         agent.write({**agent.config, "services": services})
         assert agent.post("/reload")["result"] in ("ok", "unchanged")
         assert collector(agent)["frozen"] - before < 0.5 * once
+
+
+def test_requests_leave_nothing_for_the_collector() -> None:
+    def answer(request: Received) -> bytes:
+        control = "no-store" if "pass" in request.target else "max-age=60"
+        return response("hello", headers=[("Cache-Control", control)])
+
+    with Upstream(answer) as upstream:
+        services = {"web": {"hosts": ["*"], "endpoints": [upstream.address], "cache": {"enabled": True}}}
+        with AgentProcess({"services": services, "why": {"recent": 8}}) as agent, RawClient(agent.egress) as client:
+
+            def rounds(number: int) -> None:
+                for turn in range(number):
+                    assert client.get("/pass").status == 200
+                    assert client.get(f"/fill/{number}/{turn}").status == 200
+                    client.send(b"POST /pass HTTP/1.1\r\nHost: web.test\r\nContent-Length: 2\r\n\r\nhi")
+                    assert client.reply("POST").status == 200
+
+            rounds(50)
+            before = collector(agent)["collected"]
+            rounds(400)
+            # Were each of these 1,200 exchanges a cycle, some ten objects of each would have been collected.
+            assert sum(collector(agent)["collected"]) - sum(before) < 1200
