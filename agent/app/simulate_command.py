@@ -119,6 +119,8 @@ def _print_table(reports: list[Report], took_s: list[float]) -> None:
     row("datagrams sent / member / s", [f"{report.packets_s:.2f}" for report in reports])
     row("on streams, octets / member / s", [f"{report.stream_bytes_s:.0f}" for report in reports])
     row("CPU of the simulation, s", [f"{took:.1f}" for took in took_s])
+    member_s = plan.nodes * plan.minutes * 60
+    row("  for a member and simulated second, µs", [f"{took / member_s * 1e6:.0f}" for took in took_s])
     row("trace", [report.trace for report in reports])
     width = max(18, *(len(cell) + 2 for _, cells in rows for cell in cells))
     for title, cells in rows:

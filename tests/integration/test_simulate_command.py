@@ -20,6 +20,7 @@ def test_a_table_and_json_of_the_same_run() -> None:
     table = simulate(*words)
     assert table.returncode == 0, table.stderr
     assert "first confirmed dead" in table.stdout and "octets / member / s" in table.stdout
+    assert "for a member and simulated second" in table.stdout
     report = json.loads(simulate(*words, "--json").stdout)
     assert report["crashes"] == report["detected"] >= 1
     assert report["plan"]["seed"] == 5

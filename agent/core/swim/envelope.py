@@ -23,7 +23,8 @@ SEAL_BYTES: Final = 29
 """What sealing adds: version, nonce, tag."""
 COMPRESS_BYTES_MAX: Final = 16 * 1024
 """What is larger goes as it is: compressing takes some 200 µs a kilobyte where it is compiled, and nothing else runs meanwhile."""
-NONCE_AT: Final = slice(1, 13)
+NONCE_START: Final = 1
+NONCE_END: Final = 13
 """Where a sealed frame's nonce stands."""
 REPLAY_FRAMES: Final = 8192
 """At 100 packets a second one to three minutes; at most 2 MB."""
@@ -93,7 +94,7 @@ class Envelope:
 
     def see(self, sealed: bytes) -> None:
         """A sealed frame that verified. Raises `WireError` where it came before."""
-        if not self._window.is_new(bytes(sealed[NONCE_AT])):
+        if not self._window.is_new(bytes(sealed[NONCE_START:NONCE_END])):
             raise WireError("replayed", "a frame that came before")
 
     def without_label(self, data: bytes) -> bytes:
