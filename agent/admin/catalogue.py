@@ -78,6 +78,14 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pilotfish_config_last_reload_successful": (GAUGE, (), "0 after a refused or invalid reload"),
     "pilotfish_build": (INFO, ("version", "build"), "Version, and whether the hot modules are compiled"),
     "pilotfish_cluster_members": (GAUGE, ("state",), "Members by state, this one among them: alive, suspect, dead, left"),
+    "pilotfish_cluster_wan_members": (GAUGE, ("state",), "On a gateway: gateways of all regions by state, this one among them"),
+    "pilotfish_cluster_wan_packets": (COUNTER, ("direction",), "On a gateway: datagrams from and to other gateways"),
+    "pilotfish_cluster_wan_bytes": (COUNTER, ("direction",), "On a gateway: bytes of datagrams and streams from and to other gateways"),
+    "pilotfish_cluster_wan_invalidations": (
+        COUNTER,
+        ("event",),
+        "On a gateway: invalidations across regions: as pilotfish_cluster_invalidations",
+    ),
     "pilotfish_cluster_health_score": (GAUGE, (), "Local health multiplier: 0 well, to 7; probes wait 1 + this times as long"),
     "pilotfish_cluster_probe_rtt_seconds": (GAUGE, ("quantile",), "Smoothed round trips of probes: 0.5, 0.99 and 1 of the members"),
     "pilotfish_cluster_probes": (

@@ -18,6 +18,9 @@ def cluster_metrics(families: Families, fabric: Any) -> None:
         families.add(PREFIX + "members", (state,), count)
     families.add(PREFIX + "health_score", (), fabric.swim.health)
     round_trips = figures.round_trips()
+    gateway = fabric.gateway
+    if gateway is not None and gateway.wan is not None:
+        _wan(families, gateway.wan)
     for quantile in (0.5, 0.99, 1.0) if round_trips else ():
         families.add(
             PREFIX + "probe_rtt_seconds", (f"{quantile:g}",), round_trips[min(int(quantile * len(round_trips)), len(round_trips) - 1)]
@@ -57,3 +60,14 @@ def cluster_metrics(families: Families, fabric: Any) -> None:
         ("faults", gossip["faults"]),
     ):
         families.add(PREFIX + name, (), value)
+
+
+def _wan(families: Families, wan: Any) -> None:
+    gossip = wan.figures.gossip()
+    for state, count in wan.figures.states().items():
+        families.add(PREFIX + "wan_members", (state,), count)
+    for unit in ("packets", "bytes"):
+        for direction in ("in", "out"):
+            families.add(f"{PREFIX}wan_{unit}", (direction,), gossip[f"{unit}_{direction}"])
+    for event, count in wan.figures.invalidations().items():
+        families.add(PREFIX + "wan_invalidations", (event,), count)

@@ -46,6 +46,12 @@ _MEMBER: Final = fields(
 )
 _COUNTS: Final = fields(**dict.fromkeys(STATES, COUNT))
 _KEYS: Final = array(fields(fingerprint=TEXT, bits=COUNT, primary=FLAG))
+_WAN: Final = fields(
+    name=TEXT,
+    members=array(fields(name=TEXT, address=TEXT, region=TEXT, state=one_of(*STATES), since_s=NUMBER, rtt_ms=or_null(NUMBER))),
+    gossip=mapping(NUMBER),
+    invalidations=mapping(NUMBER),
+)
 _ONE_PEER: Final = fields(member=TEXT, breaker=one_of("closed", "open", "half-open"), ejected=FLAG)
 
 
@@ -56,7 +62,13 @@ def components(clusters: Schema) -> dict[str, Schema]:
     known = fields(**endpoint["properties"], announced_by=TEXT, peers_say=array(_ONE_PEER))
     return {
         "Cluster": fields(
-            self=_SELF, counts=_COUNTS, members=array(_MEMBER), keys=_KEYS, gossip=mapping(NUMBER), invalidations=mapping(NUMBER)
+            self=_SELF,
+            counts=_COUNTS,
+            members=array(_MEMBER),
+            keys=_KEYS,
+            gossip=mapping(NUMBER),
+            invalidations=mapping(NUMBER),
+            wan=or_null(_WAN),
         ),
         "Members": array(_MEMBER),
         "ClusterHealth": fields(

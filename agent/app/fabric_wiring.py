@@ -17,6 +17,10 @@ def make_fabric(agent: "Agent", settings: "Settings") -> Fabric:
     """The agent's part in its cluster, not started yet."""
     assert settings.cluster is not None
     fabric = Fabric(settings.cluster, agent.agent_id, settings.agent.region, settings.agent.zone, agent.log)
+    if settings.cluster.wan is not None:
+        from agent.cluster.gateway import Gateway  # only gateways load it
+
+        fabric.gateway = Gateway(fabric, settings.cluster.wan)
     fabric.cache_use = lambda: _cache_use(agent)
     return fabric
 

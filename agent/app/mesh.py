@@ -140,7 +140,8 @@ class Mesh:
                 self.refused += 1
                 continue
             rows.setdefault(one.fact.service, []).append((one.member, spec))
-            self._members.setdefault(one.member, []).append(spec.address)
+            if not one.far:  # what a gateway reports is its own load, not that of other regions' endpoints
+                self._members.setdefault(one.member, []).append(spec.address)
         self.directory.update(rows, self._states(self._others()), self.agent.loop.time())
         self._install()
 
@@ -325,7 +326,8 @@ def _spec(one: AnnouncedEndpoint) -> EndpointSpec | None:
     fact = one.fact
     if is_name(fact.address) or fact.address.startswith("/") or fact.weight < 1 or not fact.healthy:
         return None
-    return EndpointSpec(fact.address, fact.port, fact.weight, fact.zone, fact.region, f"member {one.member}")
+    origin = f"region {fact.region}" if one.far else f"member {one.member}"
+    return EndpointSpec(fact.address, fact.port, fact.weight, fact.zone, fact.region, origin)
 
 
 def _judged(cluster: Cluster, now: float) -> dict[str, EndpointState]:

@@ -32,6 +32,7 @@ OVERRIDES = {
     "PILOTFISH_CLUSTER_BIND": ("cluster", "bind"),
     "PILOTFISH_CLUSTER_ADVERTISE": ("cluster", "advertise"),
     "PILOTFISH_CLUSTER_SEEDS": ("cluster", "seeds"),
+    "PILOTFISH_CLUSTER_WAN_BIND": ("cluster.wan", "bind"),
 }
 """What differs from pod to pod; everything else belongs in the file."""
 CLUSTER_LIVE = frozenset({"cluster.keys", "cluster.tags", "cluster.keep_endpoints"})
@@ -134,15 +135,21 @@ def _override(walker: Walker, document: dict[str, Any], environ: Mapping[str, st
             walker.problems.append(Problem(f"${name}", f"no such override; {hint}"))
             continue
         section, field = place
-        if section == "cluster" and not document.get(section):
-            walker.problems.append(Problem(f"${name}", "is for an agent with a cluster, and the file has none"))
+        values: Any = document
+        kind: Any = Settings
+        for part in section.split("."):
+            kind = _struct_of(hints_of(kind)[part])
+            if not section.startswith("cluster"):
+                document.setdefault(part, {})
+            values = values.get(part) if isinstance(values, dict) else None
+        if section.startswith("cluster") and not isinstance(values, dict):
+            walker.problems.append(Problem(f"${name}", f"is for an agent with {section}, and the file has none"))
             continue
-        kind = hints_of(_struct_of(hints_of(Settings)[section]))[field]
+        kind = hints_of(kind)[field]
         if typing.get_origin(kind) is tuple:
             value: Any = [part.strip() for part in text.split(",") if part.strip()]
         else:
             value = walker.read_text(text, kind, f"${name}")
-        values = document.setdefault(section, {})
         if isinstance(values, dict) and value is not None:
             values[field] = value
             origins[f"{section}.{field}"] = name

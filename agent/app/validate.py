@@ -5,6 +5,7 @@ import re
 from typing import Any, Final
 
 from agent.app.config import Settings
+from agent.cluster.validate import REGION_BYTES_MAX
 from agent.cluster.validate import problems as cluster_problems
 from agent.core.routing.config import EndpointConfig, Service
 from agent.core.routing.endpoint import EndpointSpec
@@ -114,9 +115,15 @@ def _cluster(settings: Settings) -> list[tuple[str, str]]:
     if settings.cluster is None:
         return []
     found = [(f"cluster.{path}".rstrip("."), message) for path, message in cluster_problems(settings.cluster, settings.agent.id)]
-    place = parse_address(settings.cluster.bind, 0)
-    if place is None or settings.cluster.bind.startswith("unix:"):
-        found.append(("cluster.bind", f"found {settings.cluster.bind!r}, expected host:port or [v6]:port"))
+    binds = {"cluster.bind": settings.cluster.bind}
+    if settings.cluster.wan is not None:
+        binds["cluster.wan.bind"] = settings.cluster.wan.bind
+        if not 0 < len(settings.agent.region.encode()) <= REGION_BYTES_MAX or ":" in settings.agent.region:
+            text = f"needs agent.region to be 1 to {REGION_BYTES_MAX} octets without a colon, found {settings.agent.region[:80]!r}"
+            found.append(("cluster.wan", text))
+    for path, bind in binds.items():
+        if parse_address(bind, 0) is None or bind.startswith("unix:"):
+            found.append((path, f"found {bind!r}, expected host:port or [v6]:port"))
     return found
 
 

@@ -44,7 +44,7 @@ def gossip_effect(fabric: "Fabric", effect: gossip.Effect) -> None:
     elif isinstance(effect, gossip.Forgot):
         fabric.peers.forgot(effect.node)
     elif isinstance(effect, gossip.Apply):
-        fabric.on_invalidation(effect.invalidation)
+        fabric.take_invalidation(effect.invalidation)
     elif isinstance(effect, gossip.MarkStale):
         fabric.figures.marked_stale += 1
         fabric.log.info("cluster_marked_stale", origin=effect.origin, reason=effect.reason)

@@ -39,6 +39,19 @@ class ClusterDiscovery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of members that a source names without one."""
 
 
+class ClusterWan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Makes this agent a gateway: it also talks to the gateways of other regions, for its region, under the same keys and certificates."""
+
+    bind: Address = "0.0.0.0:7947"
+    """UDP and TCP."""
+    advertise: str = ""
+    """The address that other regions' gateways are told, as `cluster.advertise`."""
+    seeds: tuple[str, ...] = ()
+    """`host:port` of some gateways, of any region."""
+    preset: Literal["lan", "wan", "local"] = "wan"
+    """Timing."""
+
+
 class ClusterConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Membership and gossip with other agents. Changing anything but `keys`, `tags` and `keep_endpoints` needs a restart."""
 
@@ -62,5 +75,7 @@ class ClusterConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tags: dict[str, str] = {}
     """What others see of this member besides its region, zone and versions."""
     tls: ClusterTls | None = None
+    wan: ClusterWan | None = None
+    """Makes this agent a gateway between its region and others."""
     keep_endpoints: Duration = 300.0
     """Endpoints of members that failed are kept so long while no peer at all is alive."""

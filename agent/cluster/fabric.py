@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable
 from random import SystemRandom
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -47,6 +47,9 @@ from agent.runtime.throttle import Throttle
 from agent.runtime.transport.sockets import SocketTransport
 from agent.runtime.transport.tls import MutualTls, TlsFiles
 
+if TYPE_CHECKING:
+    from agent.cluster.gateway import Gateway
+
 SECOND_S: Final = 1.0
 LEAVE_SLACK_S: Final = 0.5
 TOGETHER_S: Final = 0.02
@@ -60,9 +63,10 @@ INCARNATION_EPOCH: Final = 1_704_067_200
 class Fabric:
     """Made where `cluster` is configured. What others set before `start`: the callables below. Everything runs on the agent's loop."""
 
-    def __init__(self, config: ClusterConfig, name: str, region: str, zone: str, log: Logger) -> None:
+    def __init__(self, config: ClusterConfig, name: str, region: str, zone: str, log: Logger, keys: Keys | None = None) -> None:
         self.config = config
         self.name = name
+        self.region = region
         self.log = log
         self.on_endpoints: Callable[[Endpoints], None] = lambda endpoints: None
         """Service → its endpoints, as live members announce them; called when they change, at once when a member dies or leaves."""
@@ -76,7 +80,10 @@ class Fabric:
         self.cache_use: Callable[[], CacheUse | None] = lambda: None
         self.figures = Figures(self)
         self.events = Events(self._count_fault)
-        self.peers = Peers(lambda endpoints: self.on_endpoints(endpoints), _soon)
+        self.peers = Peers(self._on_peers, _soon)
+        self.gateway: Gateway | None = None
+        """Set before `start` where this agent speaks for its region to others."""
+        self._keys_given = keys
         self.stamps = Stamps(lambda: int(time.time() * 1000))
         self.wellbeing = Wellbeing(Throttle())
         self.since: dict[str, float] = {}
@@ -95,7 +102,7 @@ class Fabric:
         config, log = self.config, self.log
         chance = SystemRandom()
         try:
-            self.keys = Keys(config)
+            self.keys = self._keys_given or Keys(config)
         except ValueError as error:
             raise OSError(f"cluster.keyring_file: {error}") from None
         tls = self._tls()
@@ -117,7 +124,7 @@ class Fabric:
         self.asks = Asks(self.name, lambda *what: carry.send_ask(self, *what), self._act)
         self.key_orders = KeyOrders(self)
         self.publisher = Publisher(self.gossiper.order, self._refuse)
-        self.purges = Purges(self.gossiper.order)
+        self.purges = Purges(self.gossiper.order, self._issued)
         self.joiner = Joiner(self.driver.join, self._live_places, time.monotonic, chance.random)
         self.discovery = Discovery(sources(config, self.name, place_of(own.address, own.port)), self.joiner.on_found, log, chance.random)
         self.since[self.name] = now
@@ -128,6 +135,12 @@ class Fabric:
         self._tasks = [loop.create_task(work) for work in (self.joiner.run(), self.discovery.run(), self._each_second())]
         if tls is not None:
             self._tasks.append(loop.create_task(tls.watch(log)))
+        if self.gateway is not None:
+            try:
+                await self.gateway.start()
+            except OSError:
+                await self._end()
+                raise
 
     def _tls(self) -> MutualTls | None:
         tls = self.config.tls
@@ -145,6 +158,7 @@ class Fabric:
         if not self.running or self._leaving:
             return
         self._leaving = True
+        across = asyncio.ensure_future(self.gateway.leave()) if self.gateway is not None else None
         self.driver.feed(leave_intent(self.name, int(time.time())))
         self.driver.feed(Leave())
         try:
@@ -152,6 +166,8 @@ class Fabric:
                 await self.left.wait()
         except TimeoutError:
             self.log.warning("cluster_leave_unheard", text="the others may take this agent for failed")
+        if across is not None:
+            await across
         await self._end()
 
     async def stop(self) -> None:
@@ -168,6 +184,8 @@ class Fabric:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.gossiper.stop()
         await self.driver.stop()
+        if self.gateway is not None:
+            await self.gateway.stop()
         for name in list(self.peers.live):
             self.peers.gone(name)
 
@@ -206,7 +224,10 @@ class Fabric:
     def publish(self) -> None:
         """Ask `facts` now and tell what changed; what is urgent goes at once."""
         if self.running and not self._leaving:
-            self.publisher.tell(self.facts(), time.monotonic(), self.swim.live_count)
+            facts = self.facts()
+            self.publisher.tell(facts, time.monotonic(), self.swim.live_count)
+            if self.gateway is not None:
+                self.gateway.on_own(facts.endpoints)
 
     def admin_at(self, address: str) -> None:
         """Tell the others where our admin API is."""
@@ -292,6 +313,27 @@ class Fabric:
         self.on_loads(self.peers.loads())
 
     # -- for the parts
+
+    def tell_endpoints(self) -> None:
+        """Tell what is to be used now, of other regions too."""
+        endpoints = self.peers.endpoints
+        self.on_endpoints(dict(endpoints) if self.gateway is None else self.gateway.beside(endpoints))
+
+    def take_invalidation(self, invalidation: Invalidation) -> None:
+        """Another agent issued it."""
+        self.on_invalidation(invalidation)
+        if self.gateway is not None:
+            self.gateway.on_lan_invalidation(invalidation)
+
+    def _on_peers(self, endpoints: Endpoints) -> None:
+        self.tell_endpoints()
+        if self.gateway is not None:
+            self.gateway.export()
+
+    def _issued(self, kind: str, host: bytes, value: bytes, soft: bool) -> None:
+        if self.gateway is not None:
+            own = self.gossiper.core.invalidations.own
+            self.gateway.on_lan_invalidation(Invalidation(self.name, own.generation, own.highest, kind, soft, host, value))
 
     def note_keys(self, why: str) -> None:
         """The ring has changed."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from agent.cluster.identity import Profile
 from agent.core.gossip.face import AnnouncedEndpoint
-from agent.core.gossip.facts import Announced, Fact, Judgements, Load, decode
+from agent.core.gossip.facts import Announced, Fact, Far, Judgements, Load, decode
 from agent.core.gossip.messages import UnreadableError
 
 Endpoints = dict[str, tuple[AnnouncedEndpoint, ...]]
@@ -25,8 +25,8 @@ class Peers:
         self._defer = defer
         self._facts: dict[str, dict[str, Fact]] = {}
         self._live: dict[str, Profile] = {}
-        self._announcing: dict[str, dict[str, Announced]] = {}
-        """Member → key → what it announces."""
+        self._announcing: dict[str, dict[str, tuple[Announced, ...]]] = {}
+        """Member → key → what it announces, or tells of other regions."""
         self._endpoints: Endpoints = {}
         self._deferred = False
         self._changed: set[str] = set()
@@ -48,12 +48,12 @@ class Peers:
         new = member not in self._live
         self._live[member] = profile
         if new and member in self._announcing:
-            self._touch(self._announcing[member].values(), at_once=False)
+            self._touch(self._of(member), at_once=False)
 
     def gone(self, member: str) -> None:
         """It left or died: out of use at once."""
         if self._live.pop(member, None) is not None and member in self._announcing:
-            self._touch(self._announcing[member].values(), at_once=True)
+            self._touch(self._of(member), at_once=True)
 
     def changed(self, member: str, key: str, value: bytes | None) -> None:
         """A key has another value, or (None) is gone."""
@@ -65,24 +65,26 @@ class Peers:
                 self.unreadable += 1
         held = self._facts.setdefault(member, {})
         before = held.pop(key, None)
-        if isinstance(fact, Load | Judgements | Announced):
+        if isinstance(fact, Load | Judgements | Announced | Far):
             held[key] = fact
-        if isinstance(before, Announced) or isinstance(fact, Announced):
+        old, new = _announced(before), _announced(fact)
+        if old or new:
             announcing = self._announcing.setdefault(member, {})
             announcing.pop(key, None)
-            if isinstance(fact, Announced):
-                announcing[key] = fact
+            if new:
+                announcing[key] = new
             if not announcing:
                 del self._announcing[member]
             if member in self._live:
-                self._touch([each for each in (before, fact) if isinstance(each, Announced)], at_once=before is not None)
+                self._touch(old + new, at_once=bool(old))
 
     def forgot(self, member: str) -> None:
         """Nothing is known of it any more."""
         self._facts.pop(member, None)
-        announcing = self._announcing.pop(member, None)
-        if announcing and member in self._live:
-            self._touch(announcing.values(), at_once=True)
+        announced = self._of(member)
+        self._announcing.pop(member, None)
+        if announced and member in self._live:
+            self._touch(announced, at_once=True)
 
     def loads(self) -> dict[str, Load]:
         """Of live peers."""
@@ -102,6 +104,14 @@ class Peers:
                 found[member] = said
         return found
 
+    @property
+    def endpoints(self) -> Endpoints:
+        """As told last."""
+        return self._endpoints
+
+    def _of(self, member: str) -> list[Announced]:
+        return [each for several in self._announcing.get(member, {}).values() for each in several]
+
     def _touch(self, announced: Iterable[Announced], *, at_once: bool) -> None:
         self._changed.update(each.service for each in announced)
         if at_once:
@@ -116,11 +126,18 @@ class Peers:
         services, self._changed = self._changed, set()
         found: dict[str, list[AnnouncedEndpoint]] = {service: [] for service in services}
         for member in sorted(self._announcing.keys() & self._live.keys()) if services else ():
-            for _, fact in sorted(self._announcing[member].items()):
-                if fact.service in services:
-                    found[fact.service].append(AnnouncedEndpoint(member, fact))
+            for key, facts in sorted(self._announcing[member].items()):
+                for fact in facts:
+                    if fact.service in services:
+                        found[fact.service].append(AnnouncedEndpoint(member, fact, key.startswith("far:")))
         endpoints = {service: each for service, each in self._endpoints.items() if service not in services}
         endpoints.update((service, tuple(each)) for service, each in found.items() if each)
         if endpoints != self._endpoints:
             self._endpoints = endpoints
             self._tell_endpoints(dict(endpoints))
+
+
+def _announced(fact: Fact | None) -> tuple[Announced, ...]:
+    if isinstance(fact, Announced):
+        return (fact,)
+    return fact.endpoints if isinstance(fact, Far) else ()

@@ -58,6 +58,12 @@ class Publisher:
                 items.append(("hot", value))
         return items
 
+    def tell_far(self, parts: dict[str, bytes]) -> None:
+        """Endpoints of regions, by key, each a `Far`; what was told and is not among them any more is withdrawn."""
+        items: list[tuple[str, bytes | None]] = [(key, value) for key, value in parts.items() if self._said.get(key) != value]
+        items.extend((key, None) for key in self._said if key.startswith("far:") and key not in parts)
+        self._say(items, urgent=True)
+
     def tell_round_trips(self, seconds: dict[str, float], now: float) -> None:
         """Our probes' smoothed round trips; a few members' at most, now and then, where they moved."""
         if now - self._peers_at < PEERS_S:

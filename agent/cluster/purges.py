@@ -11,17 +11,24 @@ WAIT_S_MAX = 60.0
 
 
 class Purges:
-    """`order` gives one to the core and returns its effects; `PurgeAnswer`s come to `on_answer`."""
+    """`order` gives one to the core and returns its effects; `PurgeAnswer`s come to `on_answer`. `issued` hears of each of this agent's
+    own (kind, host, value, soft) after it has its number."""
 
-    def __init__(self, order: Callable[[Invalidate], tuple[Effect, ...]]) -> None:
+    def __init__(
+        self, order: Callable[[Invalidate], tuple[Effect, ...]], issued: Callable[[str, bytes, bytes, bool], None] = lambda *what: None
+    ) -> None:
         self._order = order
+        self._issued = issued
         self._number = 0
         self._waiting: dict[int, asyncio.Future[PurgeAnswer]] = {}
 
-    def issue(self, kind: str, host: bytes, value: bytes, soft: bool) -> str:
-        """The context that a later one may name. Raises ValueError where it cannot be said."""
+    def issue(self, kind: str, host: bytes, value: bytes, soft: bool, mark: bytes = b"") -> str:
+        """The context that a later one may name. mark: it is another region's. Raises ValueError where it cannot be said."""
         self._number += 1
-        return _context(self._order(Invalidate(self._number, kind, host, value, soft)))
+        context = _context(self._order(Invalidate(self._number, kind, host, value, soft, mark=mark)))
+        if not mark:
+            self._issued(kind, host, value, soft)
+        return context
 
     async def issue_and_wait(self, kind: str, host: bytes, value: bytes, soft: bool, wait_s: float, after: str) -> PurgeResult:
         """How far it came within the time. Raises ValueError where it, or `after`, cannot be said."""
@@ -33,6 +40,7 @@ class Purges:
         self._waiting[number] = answered
         try:
             token = _context(self._order(Invalidate(number, kind, host, value, soft, wait_s, context)))
+            self._issued(kind, host, value, soft)
             async with asyncio.timeout(wait_s + 5.0):
                 answer = await answered
         finally:

@@ -77,6 +77,27 @@ def snapshot(fabric: "Fabric") -> dict[str, Any]:
         "keys": fabric.keys.fingerprints(),
         "gossip": fabric.figures.gossip(),
         "invalidations": fabric.figures.invalidations(),
+        "wan": _wan(fabric.gateway.wan) if fabric.gateway is not None and fabric.gateway.wan is not None else None,
+    }
+
+
+def _wan(wan: "Fabric") -> dict[str, Any]:
+    """The gateways of all regions, as this one sees them."""
+    return {
+        "name": wan.name,
+        "members": [
+            {
+                "name": each.name,
+                "address": each.address,
+                "region": each.region,
+                "state": each.state,
+                "since_s": each.since_s,
+                "rtt_ms": each.rtt_ms or None,
+            }
+            for each in sorted(wan.members(), key=lambda each: each.name)
+        ],
+        "gossip": wan.figures.gossip(),
+        "invalidations": wan.figures.invalidations(),
     }
 
 

@@ -10,6 +10,8 @@ NAME_BYTES_MAX: Final = 64
 """The label is in every packet."""
 KEY_BYTES: Final = (16, 24, 32)
 KEYS_MAX: Final = 8
+REGION_BYTES_MAX: Final = 64
+"""Of a gateway: the region is in names, metadata and keys."""
 TAGS_BYTES_MAX: Final = 256
 """Of memberlist's 512 octets of metadata; the rest is the agent's own."""
 RESERVED_TAGS: Final = ("role", "region", "zone", "admin", "version", "pilotfish")
@@ -38,6 +40,14 @@ def problems(config: ClusterConfig, member: str) -> list[tuple[str, str]]:
             found.append((f"seeds[{index}]", f"found {seed!r}, expected host, host:port, [v6] or [v6]:port"))
     if config.advertise and not _is_place(config.advertise):
         found.append(("advertise", f"found {config.advertise!r}, expected host, host:port, [v6] or [v6]:port"))
+    if config.wan is not None:
+        for index, seed in enumerate(config.wan.seeds):
+            if not _is_place(seed):
+                found.append((f"wan.seeds[{index}]", f"found {seed!r}, expected host, host:port, [v6] or [v6]:port"))
+        if config.wan.advertise and not _is_place(config.wan.advertise):
+            found.append(("wan.advertise", f"found {config.wan.advertise!r}, expected host, host:port, [v6] or [v6]:port"))
+        if config.wan.bind == config.bind and not config.bind.endswith(":0"):
+            found.append(("wan.bind", f"found {config.wan.bind}, which is cluster.bind's"))
     for tag in config.tags:
         if tag in RESERVED_TAGS:
             found.append((f"tags.{tag}", f"is the agent's own; so are {', '.join(RESERVED_TAGS)}"))

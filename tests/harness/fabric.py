@@ -77,6 +77,7 @@ class FakeFabric:
             "keys": [{"fingerprint": fingerprint(key), "bits": 128, "primary": at == 0} for at, key in enumerate(self.keyring)],
             "gossip": {"packets_sent": 10},
             "invalidations": {"applied": 2},
+            "wan": None,
         }
 
     async def ping(self, name: str) -> float:

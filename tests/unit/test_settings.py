@@ -299,6 +299,24 @@ def test_what_is_wrong_with_a_cluster_is_told_with_its_path_and_no_key_is_repeat
     assert "keyring_file" in told("cluster: { keyring_file: x, plaintext: true }\n")["cluster.plaintext"]
 
 
+GATEWAY = "agent: { id: g, region: eu }\ncluster: { bind: '127.0.0.1:7946', plaintext: true, wan: { bind: '127.0.0.1:7947' } }\n"
+
+
+def test_a_gateway_is_one_that_says_where_and_for_which_region() -> None:
+    found = parse(GATEWAY, {"PILOTFISH_CLUSTER_WAN_BIND": "127.0.0.1:9"}).cluster
+    assert found is not None and found.wan is not None and (found.wan.bind, found.wan.preset) == ("127.0.0.1:9", "wan")
+    assert "cluster.wan" in told(CLUSTER, PILOTFISH_CLUSTER_WAN_BIND="127.0.0.1:9")["$PILOTFISH_CLUSTER_WAN_BIND"]
+    assert set(told(GATEWAY.replace("7947", "7946"))) == {"cluster.wan.bind"}
+    assert set(told(GATEWAY.replace("127.0.0.1:7947", "nowhere"))) == {"cluster.wan.bind"}
+    assert set(told(GATEWAY.replace("region: eu", "region: 'e:u'"))) == {"cluster.wan"}
+    assert set(told(GATEWAY.replace("region: eu", "region: ''"))) == {"cluster.wan"}
+    assert set(told(GATEWAY.replace("7947'", "7947', seeds: ['a b'], advertise: 'x:y'"))) == {
+        "cluster.wan.seeds[0]",
+        "cluster.wan.advertise",
+    }
+    assert compare(parse(GATEWAY, {}), parse(GATEWAY.replace("7947", "7948"), {}))[1] == ["cluster.wan"]
+
+
 def test_of_a_cluster_keys_and_tags_change_while_it_runs_and_keys_are_not_shown() -> None:
     before = parse(CLUSTER, {})
     after = parse("cluster: { bind: '127.0.0.1:1', keys: ['AAAAAAAAAAAAAAAAAAAAAQ=='], tags: { a: b } }\n", {})

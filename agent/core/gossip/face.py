@@ -6,10 +6,11 @@ from agent.core.gossip.facts import Announced, Health, HotKeys, Judgements, Load
 
 
 class AnnouncedEndpoint(Struct, frozen=True):
-    """An endpoint, and the member that announces it."""
+    """An endpoint, and the member that announces it. far: of another region; the member is the gateway that tells of it."""
 
     member: str
     fact: Announced
+    far: bool = False
 
 
 class LocalFacts(Struct, frozen=True):

@@ -79,6 +79,12 @@ class Announced(Struct, frozen=True, array_like=True):
     healthy: bool = True
 
 
+class Far(Struct, frozen=True, array_like=True):
+    """Key `far:<region>:<part>`. Endpoints of a whole region, as its gateways tell other regions and those tell their agents. Urgent."""
+
+    endpoints: Annotated[tuple[Announced, ...], Meta(max_length=256)] = ()
+
+
 class HotKeys(Struct, frozen=True, array_like=True):
     """Key `hot`. A Bloom filter of the keys that are asked for most and held; see `bloom`."""
 
@@ -102,14 +108,15 @@ class RoundTrips(Struct, frozen=True, array_like=True):
     seconds: Annotated[dict[Short, Share], Meta(max_length=24)] = {}
 
 
-Fact = Health | Load | Judgements | Announced | HotKeys | CacheUse | RoundTrips
-T = TypeVar("T", Health, Load, Judgements, Announced, HotKeys, CacheUse, RoundTrips)
+Fact = Health | Load | Judgements | Announced | Far | HotKeys | CacheUse | RoundTrips
+T = TypeVar("T", Health, Load, Judgements, Announced, Far, HotKeys, CacheUse, RoundTrips)
 
 _KINDS: Final[dict[str, type[Fact]]] = {
     "health": Health,
     "load": Load,
     "judge": Judgements,
     "endpoint": Announced,
+    "far": Far,
     "hot": HotKeys,
     "cache": CacheUse,
     "peers": RoundTrips,

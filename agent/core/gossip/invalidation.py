@@ -120,7 +120,8 @@ class Invalidator:
         if len(order.after) > CONTEXT_MAX or context_bytes(order.after) > CONTEXT_BYTES_MAX:
             raise ValueError(f"a context names at most {CONTEXT_MAX} streams in {CONTEXT_BYTES_MAX} octets")
         own = self.own
-        item = Invalidation(self.name, own.generation, own.highest + 1, kind, order.soft, host, b"", order.wait_s > 0.0, order.after)
+        ack = order.wait_s > 0.0
+        item = Invalidation(self.name, own.generation, own.highest + 1, kind, order.soft, host, b"", ack, order.after, order.mark)
         room = min(ITEM_BYTES_MAX - invalidation_bytes(item), SUBJECT_BYTES_MAX - len(host))
         if len(value) > room:
             if kind not in ("url", "prefix") or room < 0:

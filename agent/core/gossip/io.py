@@ -45,7 +45,7 @@ class Invalidate(Struct, frozen=True):
     """Tell everyone to drop (or, soft, to validate) what `kind`, `host` and `value` name; the host has done so here already.
 
     request: the host's number for it, which `Issued` and `PurgeAnswer` repeat. wait_s: answer when all have acknowledged, or after so
-    long; 0 does not wait. after: the context that the caller passed.
+    long; 0 does not wait. after: the context that the caller passed. mark: names the one of another region that this repeats.
     """
 
     request: int
@@ -55,6 +55,7 @@ class Invalidate(Struct, frozen=True):
     soft: bool = False
     wait_s: float = 0.0
     after: tuple[Stream, ...] = ()
+    mark: bytes = b""
 
 
 Input = Wake | MemberUp | MemberGone | Received | PushPullIn | Publish | Invalidate

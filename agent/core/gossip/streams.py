@@ -107,7 +107,12 @@ class Ring:
 def invalidation_bytes(item: Invalidation) -> int:
     """An upper bound of what one takes on the wire."""
     return (
-        34 + len(item.origin.encode()) + len(item.host) + len(item.value) + sum(20 + len(stream.origin.encode()) for stream in item.after)
+        36
+        + len(item.origin.encode())
+        + len(item.host)
+        + len(item.value)
+        + len(item.mark)
+        + sum(20 + len(stream.origin.encode()) for stream in item.after)
     )
 
 
