@@ -29,7 +29,7 @@ from agent.proxy.pool import Pool
 from agent.proxy.sources import Sources
 from agent.runtime.garbage import Collector
 from agent.runtime.log import Logger
-from agent.runtime.sockets import own_places
+from agent.runtime.places import own_places
 from agent.runtime.wheel import TimerWheel
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ import socket
 import struct
 from typing import Any, Final
 
-import psutil
-
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -31,15 +29,3 @@ def original_destination(sock: Any) -> tuple[str, int] | None:
         return socket.inet_ntoa(raw[4:8]), port
     except OSError:
         return None
-
-
-def own_places(host: str, port: int) -> set[tuple[str, int]]:
-    """Every place (address, port) at which a listener on `host` is reached from this machine."""
-    places = {(host, port)}
-    if host in ("0.0.0.0", "::"):
-        families = (socket.AF_INET,) if host == "0.0.0.0" else (socket.AF_INET, socket.AF_INET6)
-        for rows in psutil.net_if_addrs().values():
-            places.update((row.address.partition("%")[0], port) for row in rows if row.family in families)
-    if host in ("127.0.0.1", "::1", "0.0.0.0", "::"):
-        places.add(("localhost", port))
-    return places
