@@ -11,6 +11,7 @@ from agent.admin import page
 from agent.admin.applications import bad, on_load, on_purge
 from agent.admin.cluster import ClusterApi
 from agent.admin.metrics import render
+from agent.admin.names import known_name
 from agent.admin.openapi import DOCUMENT
 from agent.proxy.explain import explain, find
 
@@ -33,7 +34,7 @@ class AdminServer:
         self._cluster = ClusterApi(agent)
 
     def _application(self) -> web.Application:
-        app = web.Application(client_max_size=65_536, middlewares=[_errors_as_json, _no_other_sites])
+        app = web.Application(client_max_size=65_536, middlewares=[_errors_as_json, _own_names, _no_other_sites])
         get, post = app.router.add_get, app.router.add_post
         get("/healthz", self.healthz)
         get("/readyz", self.readyz)
@@ -196,6 +197,21 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return web.json_response({"error": error.reason}, status=error.status, headers=headers)
+
+
+@web.middleware
+async def _own_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """On loopback, only loopback's names and addresses as such: a name that somebody lets resolve to 127.0.0.1 (DNS rebinding) would
+    make an operator's browser take the agent for that site. Other interfaces have names that are not known here."""
+    if not known_name(request.host, _local_address(request)):
+        return web.json_response({"error": f"Host: found {request.host!r}, expected an address or localhost"}, status=421)
+    return await handler(request)
+
+
+def _local_address(request: web.Request) -> str:
+    """Where the connection arrived; empty for a Unix socket, which no browser opens."""
+    name = request.transport.get_extra_info("sockname") if request.transport is not None else ""
+    return str(name[0]) if isinstance(name, tuple) else ""
 
 
 @web.middleware

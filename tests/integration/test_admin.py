@@ -321,3 +321,30 @@ def test_the_two_readiness_answers_do_not_wait_for_each_other() -> None:
             assert agent.call("/healthz")[0] == 200
             healthy = True
             wait_until(lambda: agent.call("/readyz")[0] == 200, "the application is known to be up")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost:9901", 200),
+        ("agent.localhost", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:9901", 200),
+        ("10.1.2.3:9901", 200),
+        ("rebound.example:9901", 421),
+        ("localhost.example", 421),
+        ("127.0.0.1.example", 421),
+        ("[broken", 421),
+    ],
+)
+def test_on_loopback_a_name_of_somebody_elses_is_not_answered(agent: AgentProcess, host: str, expected: int) -> None:
+    """DNS rebinding: a browser that was sent to 127.0.0.1 still names the site that sent it."""
+    with RawClient(agent.admin) as client:
+        assert client.get("/healthz", host).status == expected
+
+
+@pytest.mark.parametrize("header", ["Origin: http://evil.example", "Sec-Fetch-Site: cross-site"])
+def test_another_sites_page_cannot_make_the_agent_do_anything(agent: AgentProcess, header: str) -> None:
+    with RawClient(agent.admin) as client:
+        client.send(f"POST /cache/purge HTTP/1.1\r\nHost: localhost\r\n{header}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        assert client.reply("POST").status == 403

@@ -221,7 +221,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_costs_no_memory(admin: Admin
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect((host, int(port)))
-        sock.sendall(b"GET /cluster/events HTTP/1.1\r\nHost: a\r\n\r\n")
+        sock.sendall(b"GET /cluster/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: ring.readers == 1, "the reader is there")
 
         def dropped() -> bool:
