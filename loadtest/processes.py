@@ -24,9 +24,11 @@ class Memory:
 
 
 class Process:
-    """A child pinned to one core, its output in a file, ended by its own id alone."""
+    """A child pinned to one core (or to none), its output in a file, ended by its own id alone."""
 
-    def __init__(self, command: Sequence[str], core: int, log: Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], core: int | None, log: Path, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> None:
         with log.open("ab") as output:
             self._child = subprocess.Popen(
                 list(command),
@@ -35,7 +37,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: os.sched_setaffinity(0, _ALLOWED if core is None else {core}),
             )
         self.log = log
 
@@ -49,6 +51,11 @@ class Process:
     def tail(self) -> str:
         """The end of what the process wrote, for an error message."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+    def kill(self) -> None:
+        """End it at once, with nothing put in order."""
+        self._child.kill()
+        self._child.wait()
 
     def stop(self, patience_s: float = 10.0) -> None:
         if self.alive():
@@ -155,7 +162,7 @@ def get(port: int, path: str = "/", timeout_s: float = 5.0, method: str = "GET",
     """Status, head and body of one request on a connection of its own. OSError where nothing listens or the answer breaks off."""
     with socket.create_connection(("127.0.0.1", port), timeout_s) as sock:
         length = f"Content-Length: {len(body)}\r\n" if body else ""
-        sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: bench.test\r\n{length}Connection: close\r\n\r\n".encode() + body)
+        sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{length}Connection: close\r\n\r\n".encode() + body)
         data = bytearray()
         while piece := sock.recv(65536):
             data += piece
