@@ -47,7 +47,8 @@ class Peer(Struct, frozen=True, gc=False, array_like=True):
 class Members(Struct, frozen=True, gc=False, array_like=True):
     """Who belongs to a group. While `outgoing` is not empty the group is in joint consensus (Raft dissertation, 4.3): a majority of
     `voters` and one of `outgoing` must agree. Ids are sorted. `learners` receive and do not vote. `learners_next`: voters of the
-    outgoing part that become learners when the joint part ends. `peers`: everybody who is named in one of the others."""
+    outgoing part that become learners when the joint part ends. `peers`: everybody who is named in one of the others. `target`: the
+    voters that the group is to have once those among them that are learners have caught up; empty: it waits for nobody."""
 
     voters: tuple[int, ...] = ()
     learners: tuple[int, ...] = ()
@@ -55,6 +56,7 @@ class Members(Struct, frozen=True, gc=False, array_like=True):
     learners_next: tuple[int, ...] = ()
     auto_leave: bool = False
     peers: tuple[Peer, ...] = ()
+    target: tuple[int, ...] = ()
 
 
 class SnapshotMeta(Struct, frozen=True, gc=False, array_like=True):
