@@ -223,6 +223,8 @@ class Raft:
         point = log.compaction_point(meta.index, config.margin_entries, config.margin_bytes)
         if desk.role == LEADER:
             point = self._replication.compaction_floor(point, meta.index)
+        # A disk that is behind must not be given entries that begin after a gap.
+        point = min(point, log.stable)
         if point > log.offset:
             log.compact(point)
             desk.out.append(Compact(point))

@@ -12,7 +12,7 @@ from agent.core.raft.config import RaftConfig
 from agent.core.raft.log import RaftLog
 from agent.core.raft.messages import Message
 from agent.core.replica.io import Changed, Deliver, Effect, Persist, Refused, Send
-from agent.core.replica.log import Entry, HardState, Members, Recovered
+from agent.core.replica.log import HardState, Members, Recovered
 
 FOLLOWER: Final = 0
 PRECANDIDATE: Final = 1
@@ -76,8 +76,6 @@ class Desk:
         self.hard_dirty = self.term != recovered.hard.term
         self.commit_dirty = False
         self.commit_saved = self.commit
-        self.marker: Entry | None = None
-        """Written before other entries, once: it cuts the log on disk off behind a snapshot of another's."""
         self.resign = ""
         """Why a leader is to step down at the end of this step; empty: it is not."""
         self.held: deque[tuple[int, int, Message]] = deque()
@@ -123,7 +121,7 @@ class Desk:
 
     @property
     def is_dirty(self) -> bool:
-        return self.hard_dirty or self.log.unsaved <= self.log.last or self.marker is not None
+        return self.hard_dirty or self.log.unsaved <= self.log.last
 
     def set_term(self, term: int, vote: int = 0) -> None:
         assert term > self.term or (term == self.term and self.vote in (0, vote)), "a term has one vote"
@@ -183,9 +181,6 @@ class Desk:
         log = self.log
         self.number += 1
         entries = log.between(log.unsaved - 1, log.last) if log.unsaved <= log.last else ()
-        if self.marker is not None:
-            entries = (self.marker, *entries)
-            self.marker = None
         sync = self.hard_dirty or bool(entries)
         log.saved(self.number)
         self.hard_dirty = self.commit_dirty = False

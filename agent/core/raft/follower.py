@@ -3,7 +3,7 @@
 from agent.core.raft.desk import Desk
 from agent.core.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, SnapshotChunk, SnapshotReply
 from agent.core.replica.io import Compact, SnapshotStored, StoreChunk
-from agent.core.replica.log import NOOP, Entry, SnapshotMeta
+from agent.core.replica.log import Entry, SnapshotMeta
 
 
 class Follower:
@@ -146,8 +146,7 @@ class Follower:
         desk.counters.snapshots_received += 1
         desk.log.restore(meta)
         desk.commit = desk.delivered = desk.applied = meta.index
-        # On disk, entries of another past may stand behind the snapshot: the marker at its index takes their place.
-        desk.marker = Entry(meta.term, meta.index, NOOP, b"")
+        desk.hard_dirty = True
         self._compact = (desk.number + 1, meta.index)
         self._verified = meta.index
         if desk.leader and desk.leader != desk.me:

@@ -40,6 +40,7 @@ class Membership:
         if following is None:
             desk.refuse(event.ticket, "invalid")
             return
+        self._forget_rounds()
         index = self._put(following)
         desk.out.append(Proposed(event.ticket, index, desk.term))
 
@@ -70,6 +71,10 @@ class Membership:
                 progress.rounds = 1
                 progress.round_goal = self._desk.log.last
                 progress.round_began = self._desk.now
+
+    def _forget_rounds(self) -> None:
+        for progress in self._replication.progress.values():
+            progress.rounds = 0
 
     def on_progress(self) -> None:
         """Someone's log has grown: has everybody caught up whom we wait for?"""
@@ -105,6 +110,7 @@ class Membership:
             progress = self._replication.progress[member]
             if progress.rounds > config.promotion_rounds_max or desk.now - progress.round_began >= config.promotion_timeout_s:
                 desk.why = f"{member} does not catch up"
+                self._forget_rounds()
                 self._put(replace(members, target=(), learners_next=()))
                 return
         self.on_progress()

@@ -25,6 +25,8 @@ NUMBER_MAX: Final = 1 << 53
 MESSAGE_BYTES_MAX: Final = 10 << 20
 ENTRIES_MAX: Final = 1 << 20
 NAME_CHARS_MAX: Final = 255
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
+"""What msgspec raises on octets that are not what is expected."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
@@ -45,7 +47,7 @@ def decode(data: bytes) -> Message:
         raise WireError(f"a message of {len(data)} octets, at most {MESSAGE_BYTES_MAX} expected")
     try:
         message: Message = _decoder.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         raise WireError(str(error)) from None
     return check(message)
 
@@ -124,7 +126,7 @@ def _check_kind(entry: Entry) -> None:
     if entry.kind == MEMBERS:
         try:
             members = _members_decoder.decode(entry.data)
-        except (msgspec.DecodeError, ValueError) as error:
+        except UNREADABLE as error:
             raise WireError(f"entry {entry.index}: {error}") from None
         check_members(members)
 

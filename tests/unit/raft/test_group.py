@@ -30,7 +30,6 @@ class Table:
         self.applied: dict[int, list[Entry]] = {one: [] for one in self.raft}
         self.effects: list[tuple[int, io.Effect]] = []
         self.cut: set[int] = set()
-        self.lost: type | None = None
 
     def feed(self, member: int, event: io.Input) -> list[io.Effect]:
         """What came of it, everything that followed from it carried out."""
@@ -44,6 +43,8 @@ class Table:
                     queue.append((at, io.Stored(effect.number)))
                 elif isinstance(effect, io.Deliver):
                     self.applied[at] += effect.entries
+                elif isinstance(effect, io.StoreChunk):
+                    queue.append((at, io.SnapshotStored(effect.meta)))
                 elif isinstance(effect, io.Send) and not {at, effect.to} & self.cut and effect.to in self.raft:
                     queue.append((effect.to, io.Receive(at, wire.decode(wire.encode(effect.message)))))
         return [effect for at, effect in self.effects[begin:] if at == member]
