@@ -197,6 +197,14 @@ class Compact(Struct, frozen=True, gc=False):
     index: int
 
 
+class TakeSnapshot(Struct, frozen=True, gc=False):
+    """Snapshot the state machine as it is after exactly this index, which is the last that was delivered, before anything after it is
+    applied; then `SnapshotTaken`. Members of a Byzantine group prove snapshots to each other by being alike, and an epoch ends with one.
+    Other snapshots may be taken as before."""
+
+    index: int
+
+
 class Changed(Struct, frozen=True, gc=False):
     """Role, term, leader or members are others. role: follower, candidate, leader, learner, removed. `why`: for the log of events."""
 
@@ -207,7 +215,7 @@ class Changed(Struct, frozen=True, gc=False):
     why: str = ""
 
 
-Effect = Persist | Send | Deliver | Proposed | Refused | ReadReady | ReadChunk | StoreChunk | Compact | Changed
+Effect = Persist | Send | Deliver | Proposed | Refused | ReadReady | ReadChunk | StoreChunk | Compact | TakeSnapshot | Changed
 
 
 class Replica(Protocol):
