@@ -26,6 +26,9 @@ class Sealed(Struct, frozen=True, array_like=True, gc=False):
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Sealed)
 
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
+"""What msgspec raises for octets that are not what is wanted: text that is not UTF-8 is a UnicodeDecodeError, for one."""
+
 TICK: Final = _encoder.encode(Tick())
 """The command that carries the time and nothing else."""
 
@@ -41,5 +44,5 @@ def seal(time_ms: int, session: int, request: int, acked: int, command: bytes) -
 
 
 def unseal(data: bytes) -> Sealed:
-    """An envelope as far as it can be read without knowing the command. Raises msgspec.MsgspecError."""
+    """An envelope as far as it can be read without knowing the command. Raises one of `UNREADABLE`."""
     return _decoder.decode(data)

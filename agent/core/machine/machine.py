@@ -7,14 +7,12 @@ read is read straight from the parts (`machine.kv.records` and so on), between t
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import msgspec
-
 from agent.core.machine.barriers import BARRIERS_PART, Barriers
 from agent.core.machine.bounds import BOUNDS, Bounds
 from agent.core.machine.commands import Once
 from agent.core.machine.config import Limits
 from agent.core.machine.counters import COUNTERS_PART, Counters
-from agent.core.machine.envelope import unseal
+from agent.core.machine.envelope import UNREADABLE, unseal
 from agent.core.machine.kv import Store
 from agent.core.machine.kv_part import KV
 from agent.core.machine.leases import LEASES, Leases
@@ -145,7 +143,7 @@ class Machine:
             return None
         try:
             envelope = self._decode(entry.data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return self._unreadable(entry.data)
         time_ms: int = envelope.time_ms
         if time_ms > shared.time_ms:
@@ -177,7 +175,7 @@ class Machine:
         """A command within a command."""
         try:
             command = self.registry.decode(octets)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             self._stop_if_unknown(octets)
             return Outcome("malformed", self.shared.revision)
         if isinstance(command, Once):
@@ -188,7 +186,7 @@ class Machine:
         """What is no envelope changes nothing, on any member; but what another version can read must not be passed over."""
         try:
             sealed = unseal(data)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return Outcome("malformed", self.shared.revision)
         self._stop_if_unknown(bytes(sealed.command))
         return Outcome("malformed", self.shared.revision)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, defstruct
 
 from agent.core.machine.commands import Count, Once
+from agent.core.machine.envelope import UNREADABLE
 from agent.core.machine.outcome import Outcome
 from agent.core.machine.shared import Shared
 
@@ -38,7 +39,7 @@ class Part:
 
     def load(self, version: int, rows: Iterator[Any]) -> None:
         """Take over rows that `freeze` of this or an earlier `version` made; the part is new and empty. Raises SnapshotError or
-        msgspec.ValidationError."""
+        one of `envelope.UNREADABLE`."""
         raise NotImplementedError
 
     def lease_ended(self, lease: int, expired: bool) -> None:
@@ -132,7 +133,7 @@ class Registry:
         return self._envelopes
 
     def decode(self, command: bytes) -> Any:
-        """A command's structure. Raises msgspec.MsgspecError where it is none."""
+        """A command's structure. Raises one of `envelope.UNREADABLE` where it is none."""
         if self._commands is None:
             self._commands = msgspec.msgpack.Decoder(self._union())
         return self._commands.decode(command)
@@ -141,7 +142,7 @@ class Registry:
         """The tag of what begins as a command and is of no registered kind; empty for everything else."""
         try:
             made = _anything.decode(command)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except UNREADABLE:
             return ""
         if not isinstance(made, list) or not made or not isinstance(made[0], str) or made[0] in self.commands:
             return ""
@@ -151,7 +152,7 @@ class Registry:
         """What the command touches, from its octets alone; None conflicts with everything (also what is no command)."""
         try:
             made = self.decode(command)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return None
         return self.footprint_of(made)
 
@@ -164,7 +165,7 @@ class Registry:
         """Whether it may change places with others of its kind on the same keys that say so too."""
         try:
             made = self.decode(command)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return False
         return self.by_structure[type(made)].commutes(made)
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from agent.core.machine.config import Limits
+from agent.core.machine.envelope import UNREADABLE
 from agent.core.machine.frames import FORMAT, Header
 from agent.core.machine.registry import Part, Registry, SnapshotError
 from agent.core.machine.shared import Shared
@@ -90,7 +91,7 @@ def read_snapshot(registry: Registry, chunks: Iterable[bytes]) -> Restored:
     frames = _split(chunks)
     try:
         header = _headers.decode(next(frames))
-    except (StopIteration, msgspec.MsgspecError) as error:
+    except (StopIteration, *UNREADABLE) as error:
         raise SnapshotError("no header: these octets are no snapshot of a state machine") from error
     _check(header, registry)
     shared = Shared(Limits())
@@ -103,7 +104,7 @@ def read_snapshot(registry: Registry, chunks: Iterable[bytes]) -> Restored:
             parts[name].load(version, rows)
         except StopIteration as error:
             raise SnapshotError(f"part {name}: it ends too early") from error
-        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise SnapshotError(f"part {name}: {error}") from error
         if next(rows, None) is not None:
             raise SnapshotError(f"part {name}: more than it has rows for")
@@ -139,7 +140,7 @@ class _Reader:
             self._number, self._rows = _frames.decode(next(self._frames))
         except StopIteration as error:
             raise SnapshotError("it ends too early") from error
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise SnapshotError(f"a frame that is none: {error}") from error
 
     def rows(self, number: int) -> Iterator[Any]:
