@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from loadtest import micro, page, plot, profile, proxies, scenarios, soak, tables
+from loadtest import micro, page, plot, profile, proxies, raft_micro, scenarios, soak, tables
 from loadtest.compare import Results, compare
 
 
@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     inside.set_defaults(run=lambda given: profile.main(given.scenario, given.seconds, not given.interpreted, given.agent_python, given.out))
     small = commands.add_parser("micro", help="µs a balancing decision at 2, 10 and 1,000 endpoints, for each policy and build")
     small.set_defaults(run=lambda given: micro.main())
+    raft = commands.add_parser("raft", help="µs a command in the Raft core, in a leader and in a follower, for batches of 1 to 256")
+    raft.set_defaults(run=lambda given: raft_micro.main())
     return top
 
 

@@ -162,13 +162,14 @@ class Desk:
     def finish(self) -> tuple[Effect, ...]:
         """The effects of this step: what is to be written first. A disk that takes nothing leaves it for later."""
         out = self.out
-        if self.writable and (self.is_dirty or self.commit_dirty):
+        if (self.hard_dirty or self.log.unsaved <= self.log.last or self.commit_dirty) and self.writable:
             self._write()
         if self.held and self.held[0][0] <= self.stored:
             self.stored_up_to(self.stored)
         now_known = (self.role, self.removed, self.term, self.leader)
-        if now_known != self.announced or self.announced_members is not self.members:
-            self.announced, self.announced_members = now_known, self.members
+        members = self.log.configs[-1][1]
+        if now_known != self.announced or self.announced_members is not members:
+            self.announced, self.announced_members = now_known, members
             out.append(Changed(self.role_name, self.term, self.leader, self.members, self.why))
             self.why = ""
         if not out:

@@ -18,13 +18,14 @@ members_decoder = msgspec.msgpack.Decoder(Members)
 
 
 class RaftLog:
-    """`offset`: the index before the first entry here, of `offset_term`. `stable`: durable up to this index."""
+    """`offset`: the index before the first entry here, of `offset_term`; `last`: of the last one. `stable`: durable up to this index."""
 
     def __init__(self, recovered: Recovered) -> None:
         self.snapshot = recovered.snapshot
         """The newest snapshot of the own state machine."""
         self.offset = recovered.snapshot.index
         self.offset_term = recovered.snapshot.term
+        self.last = self.offset
         self.entries: list[Entry] = []
         self.ends: list[int] = []
         self.dropped_bytes = 0
@@ -38,10 +39,6 @@ class RaftLog:
             self.extend(recovered.entries)
         self.stable = self.last
         self.unsaved = self.last + 1
-
-    @property
-    def last(self) -> int:
-        return self.offset + len(self.entries)
 
     @property
     def last_term(self) -> int:
@@ -98,6 +95,7 @@ class RaftLog:
         total = self.ends[-1] if self.ends else self.dropped_bytes
         assert entries[0].index == self.last + 1, "a gap"
         self.entries.extend(entries)
+        self.last += len(entries)
         ends = accumulate([len(entry.data) for entry in entries], initial=total)
         next(ends)
         self.ends.extend(ends)
@@ -109,6 +107,7 @@ class RaftLog:
         """Forget everything behind this index: another leader's log has other entries there."""
         del self.entries[index - self.offset :]
         del self.ends[index - self.offset :]
+        self.last = index
         while self.configs[-1][0] > index:
             self.configs.pop()
         self.stable = min(self.stable, index)
@@ -142,6 +141,7 @@ class RaftLog:
         """Begin anew behind a snapshot of another's."""
         self.snapshot = meta
         self.offset, self.offset_term = meta.index, meta.term
+        self.last = meta.index
         self.entries, self.ends = [], []
         self.configs = [(meta.index, meta.members)]
         self.stable = meta.index
