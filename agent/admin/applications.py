@@ -52,7 +52,7 @@ async def on_purge(agent: Any, request: web.Request) -> web.Response:
     try:
         if mesh is not None and (wish.waits or wish.after):
             result = await mesh.purge_and_wait(wish.kind, wish.host, wish.value, wish.soft, wish.wait_s, wish.after)
-            answer.update(acked=result.acked, of=result.of, missing=list(result.missing), early=list(result.early), context=result.context)
+            answer.update(_shown(result))
         elif mesh is not None:
             answer["context"] = mesh.purge(wish.kind, wish.host, wish.value, wish.soft)
         elif wish.waits:
@@ -60,6 +60,21 @@ async def on_purge(agent: Any, request: web.Request) -> web.Response:
     except ValueError as error:
         return bad(f"{count} responses were purged here, and the other agents cannot be told: {error}")
     return web.json_response(answer)
+
+
+def _shown(result: Any) -> dict[str, Any]:
+    """How far a purge came; of regions where there are several."""
+    shown = {
+        "acked": result.acked,
+        "of": result.of,
+        "missing": list(result.missing),
+        "early": list(result.early),
+        "context": result.context,
+    }
+    if result.regions:
+        shown["regions"] = {name: {"acked": each.acked, "of": each.of} for name, each in result.regions.items()}
+        shown["unreachable"] = list(result.unreachable)
+    return shown
 
 
 async def on_load(agent: Any, request: web.Request) -> web.Response:

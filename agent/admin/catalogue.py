@@ -84,7 +84,7 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pilotfish_cluster_wan_invalidations": (
         COUNTER,
         ("event",),
-        "On a gateway: invalidations across regions: as pilotfish_cluster_invalidations",
+        "On a gateway: invalidations across regions: as pilotfish_cluster_invalidations; made_up: one side had missed them",
     ),
     "pilotfish_cluster_health_score": (GAUGE, (), "Local health multiplier: 0 well, to 7; probes wait 1 + this times as long"),
     "pilotfish_cluster_probe_rtt_seconds": (GAUGE, ("quantile",), "Smoothed round trips of probes: 0.5, 0.99 and 1 of the members"),

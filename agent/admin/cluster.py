@@ -26,6 +26,10 @@ class Fabric(Protocol):
     def snapshot(self) -> dict[str, Any]:
         """`self`, `members`, `keys` (fingerprints), `gossip` and `invalidations` (counters), ready for JSON."""
 
+    async def wan(self) -> dict[str, Any]:
+        """`region`, `gateway`, `regions` (name to round trip in ms, or None where it cannot be reached), `members` (of the gateways'
+        cluster; None where no gateway answers)."""
+
     async def ping(self, name: str) -> float:
         """Round trip in seconds. LookupError: no such member; TimeoutError: it does not answer."""
 
@@ -59,6 +63,7 @@ class ClusterApi:
         for path, handler in (
             ("/cluster", self.snapshot),
             ("/cluster/members", self.members),
+            ("/cluster/wan", self.wan),
             ("/cluster/health", self.health),
             ("/cluster/keys", self.keys),
             ("/cluster/events", self.events),
@@ -93,6 +98,9 @@ class ClusterApi:
 
     async def members(self, request: web.Request) -> web.StreamResponse:
         return _json([mesh.member(row) for row in self._fabric().snapshot()["members"]])
+
+    async def wan(self, request: web.Request) -> web.StreamResponse:
+        return _json(await self._fabric().wan())
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         found = self._fabric().snapshot()

@@ -20,7 +20,7 @@ def cluster_metrics(families: Families, fabric: Any) -> None:
     round_trips = figures.round_trips()
     gateway = fabric.gateway
     if gateway is not None and gateway.wan is not None:
-        _wan(families, gateway.wan)
+        _wan(families, gateway)
     for quantile in (0.5, 0.99, 1.0) if round_trips else ():
         families.add(
             PREFIX + "probe_rtt_seconds", (f"{quantile:g}",), round_trips[min(int(quantile * len(round_trips)), len(round_trips) - 1)]
@@ -62,12 +62,13 @@ def cluster_metrics(families: Families, fabric: Any) -> None:
         families.add(PREFIX + name, (), value)
 
 
-def _wan(families: Families, wan: Any) -> None:
+def _wan(families: Families, gateway: Any) -> None:
+    wan = gateway.wan
     gossip = wan.figures.gossip()
     for state, count in wan.figures.states().items():
         families.add(PREFIX + "wan_members", (state,), count)
     for unit in ("packets", "bytes"):
         for direction in ("in", "out"):
             families.add(f"{PREFIX}wan_{unit}", (direction,), gossip[f"{unit}_{direction}"])
-    for event, count in wan.figures.invalidations().items():
+    for event, count in {**wan.figures.invalidations(), "made_up": gateway.bridge.made_up}.items():
         families.add(PREFIX + "wan_invalidations", (event,), count)

@@ -46,9 +46,10 @@ _MEMBER: Final = fields(
 )
 _COUNTS: Final = fields(**dict.fromkeys(STATES, COUNT))
 _KEYS: Final = array(fields(fingerprint=TEXT, bits=COUNT, primary=FLAG))
+_GATEWAYS: Final = array(fields(name=TEXT, address=TEXT, region=TEXT, state=one_of(*STATES), since_s=NUMBER, rtt_ms=or_null(NUMBER)))
 _WAN: Final = fields(
     name=TEXT,
-    members=array(fields(name=TEXT, address=TEXT, region=TEXT, state=one_of(*STATES), since_s=NUMBER, rtt_ms=or_null(NUMBER))),
+    members=_GATEWAYS,
     gossip=mapping(NUMBER),
     invalidations=mapping(NUMBER),
 )
@@ -71,6 +72,7 @@ def components(clusters: Schema) -> dict[str, Schema]:
             wan=or_null(_WAN),
         ),
         "Members": array(_MEMBER),
+        "Wan": fields(region=TEXT, gateway=FLAG, regions=mapping(or_null(NUMBER)), members=or_null(_GATEWAYS)),
         "ClusterHealth": fields(
             name=TEXT,
             health=_HEALTH,
@@ -88,6 +90,7 @@ def components(clusters: Schema) -> dict[str, Schema]:
             of=COUNT,
             errors=mapping(TEXT),
             keys=array(fields(fingerprint=TEXT, primary=FLAG, members=COUNT)),
+            regions_=mapping(fields(acknowledged=COUNT, of=COUNT)),
         ),
         "Left": fields(status=one_of("left")),
         "PingWish": fields(member=TEXT),
@@ -105,6 +108,11 @@ def components(clusters: Schema) -> dict[str, Schema]:
 PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "/cluster": {"get": operation("The cluster as this agent sees it", {200: "Cluster", 404: "Error"})},
     "/cluster/members": {"get": operation("Members, their state and what they tell of themselves", {200: "Members", 404: "Error"})},
+    "/cluster/wan": {
+        "get": operation(
+            "Other regions, their round trips in ms, and the gateways of all, as one of this region sees them", {200: "Wan", 404: "Error"}
+        )
+    },
     "/cluster/health": {"get": operation("Who is not well, and how well this agent hears", {200: "ClusterHealth", 404: "Error"})},
     "/cluster/keys": {
         "get": operation("Fingerprints of this agent's keys", {200: "Keys", 404: "Error"}),

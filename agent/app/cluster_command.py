@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     members = commands.add_parser("members", parents=[common], help="who there is")
     members.add_argument("--state", choices=STATES, help="only these")
     members.add_argument("--zone", help="only this zone")
+    members.add_argument("--wan", action="store_true", help="the gateways of all regions instead, as one of this region sees them")
     commands.add_parser("health", parents=[common], help="exit 1 where a member, or this agent, is not well")
     keys = commands.add_parser("keys", parents=[common], help="fingerprints, or a step of a rotation")
     keys.add_argument("op", nargs="?", choices=("list", "install", "use", "remove", "generate"), help="without one: this agent's own")
@@ -60,6 +61,11 @@ def _show(args: argparse.Namespace, value: Any, shown: Callable[[], Any]) -> Non
 
 
 def _members(admin: Admin, args: argparse.Namespace) -> int:
+    if args.wan:
+        found = admin.get("/cluster/wan")
+        shown = [row for row in found["members"] or () if args.state in (None, row["state"])]
+        _show(args, {**found, "members": shown if found["members"] is not None else None}, lambda: text.wan(found, shown))
+        return 0 if found["members"] is not None else 1
     rows = [row for row in admin.get("/cluster/members") if args.state in (None, row["state"]) and args.zone in (None, row["zone"])]
     _show(args, rows, lambda: text.members(rows))
     return 0

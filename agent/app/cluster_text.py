@@ -68,6 +68,30 @@ def members(rows: list[dict[str, Any]]) -> RenderableType:
     return Group(table, _totals(counts(rows)))
 
 
+def wan(found: dict[str, Any], rows: list[dict[str, Any]]) -> RenderableType:
+    """A line a gateway, and a line for the regions."""
+    lines: list[RenderableType] = []
+    if found["members"] is None:
+        lines.append(Text("no gateway of this region answers; cluster.wan makes an agent one", style="yellow"))
+    else:
+        table = _table("gateway", "region", "state", "for", "address", "rtt ms", right=("for", "rtt ms"))
+        for row in rows:
+            table.add_row(
+                Text(plain(row["name"])),
+                Text(plain(row["region"])),
+                Text(row["state"], style=COLOURS.get(row["state"], "")),
+                ago(row["since_s"]),
+                Text(plain(row["address"])),
+                "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.2f}",
+            )
+        lines.append(table)
+    said = Text(f"this region: {plain(found['region']) or '-'}")
+    for name, rtt_ms in sorted(found["regions"].items()):
+        said.append(f"  {plain(name)}: ")
+        said.append("unreachable" if rtt_ms is None else f"{rtt_ms:.2f} ms", style="red" if rtt_ms is None else "green")
+    return Group(*lines, said)
+
+
 def counts(rows: list[dict[str, Any]]) -> dict[str, int]:
     found = dict.fromkeys(COLOURS, 0)
     for row in rows:

@@ -43,6 +43,7 @@ class FabricFace(Protocol):
     running: bool
 
     def members(self) -> list[Any]: ...
+    def region_round_trips(self) -> dict[str, float]: ...
     def publish(self) -> None: ...
     def invalidate(self, kind: str, host: bytes, value: bytes, soft: bool) -> str: ...
     async def invalidate_and_wait(
@@ -254,7 +255,8 @@ class Mesh:
         self._look_at = now + len(rows) / LOOK_MEMBERS_A_SECOND
         states = self._states(rows)
         self.advice.members(sum(state in PRESENT for state in states.values()), sum(state == FAILED for state in states.values()))
-        nearest: dict[str, float] = {}
+        far = self.fabric.region_round_trips() if self.fabric is not None else {}
+        nearest = {region: rtt_s * 1000.0 for region, rtt_s in far.items() if rtt_s}
         for row in rows:
             if row.state in PRESENT and row.rtt_ms and row.region:
                 nearest[row.region] = min(nearest.get(row.region, row.rtt_ms), row.rtt_ms)

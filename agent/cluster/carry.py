@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 from agent.cluster.frame import ANSWER, ASK, GOSSIP
 from agent.cluster.identity import decode_profile
 from agent.core.gossip import io as gossip
+from agent.core.gossip.across import shown
+from agent.core.gossip.messages import PACKET_BYTES
 from agent.core.swim import io as swim
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ def state(fabric: "Fabric") -> bytes:
 
 
 def send_ask(fabric: "Fabric", name: str, is_answer: bool, octets: bytes) -> None:
-    """A question, or an answer, in a packet."""
-    fabric.driver.feed(swim.SendUser(name, fabric.stamps.close(ANSWER if is_answer else ASK, octets)))
+    """A question, or an answer, in a packet where it fits one."""
+    frame = fabric.stamps.close(ANSWER if is_answer else ASK, octets)
+    fabric.driver.feed(swim.SendUser(name, frame, reliable=len(frame) > PACKET_BYTES))
 
 
 def gossip_effect(fabric: "Fabric", effect: gossip.Effect) -> None:
@@ -47,7 +50,7 @@ def gossip_effect(fabric: "Fabric", effect: gossip.Effect) -> None:
         fabric.take_invalidation(effect.invalidation)
     elif isinstance(effect, gossip.MarkStale):
         fabric.figures.marked_stale += 1
-        fabric.log.info("cluster_marked_stale", origin=effect.origin, reason=effect.reason)
+        fabric.log.info("cluster_marked_stale", origin=shown(effect.origin), reason=shown(effect.reason))
         fabric.on_mark_stale(effect.older_than + time.perf_counter() - time.monotonic())
     elif isinstance(effect, gossip.PurgeAnswer):
         fabric.purges.on_answer(effect)

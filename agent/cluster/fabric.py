@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from agent.cluster import carry
-from agent.cluster.asks import Asks
+from agent.cluster.asks import Acting, Asks
 from agent.cluster.config import ClusterConfig
 from agent.cluster.events import Event, Events
+from agent.cluster.far import Regions, not_known, waited
 from agent.cluster.figures import Figures
 from agent.cluster.frame import Stamps
 from agent.cluster.gossiper import Gossiper
@@ -27,10 +28,12 @@ from agent.cluster.snapshot import Row, row, snapshot
 from agent.cluster.sources import sources
 from agent.cluster.validate import key_octets
 from agent.cluster.wellbeing import Wellbeing
+from agent.core.gossip.across import renamed
 from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.face import LocalFacts, PurgeResult
 from agent.core.gossip.facts import CacheUse, Fact, Judgements, Load, decode
-from agent.core.gossip.messages import Invalidation, UnreadableError
+from agent.core.gossip.invalidation import FENCE, decode_context, encode_context
+from agent.core.gossip.messages import Invalidation, Stream, UnreadableError
 from agent.core.swim.config import PRESETS
 from agent.core.swim.core import Swim
 from agent.core.swim.envelope import Envelope
@@ -71,6 +74,8 @@ class Fabric:
         self.on_endpoints: Callable[[Endpoints], None] = lambda endpoints: None
         """Service → its endpoints, as live members announce them; called when they change, at once when a member dies or leaves."""
         self.on_invalidation: Callable[[Invalidation], None] = lambda invalidation: None
+        self.passes_fences = False
+        """Whether it hears of fences too, which name nothing."""
         self.on_mark_stale: Callable[[float], None] = lambda older_than: None
         """What was requested from an upstream before that moment (of `time.perf_counter`) must be validated before its next use."""
         self.on_judgements: Callable[[dict[str, dict[str, Judgements]]], None] = lambda judgements: None
@@ -83,6 +88,9 @@ class Fabric:
         self.peers = Peers(self._on_peers, _soon)
         self.gateway: Gateway | None = None
         """Set before `start` where this agent speaks for its region to others."""
+        self.act: Callable[[str, tuple[str, ...]], Acting] = not_known
+        """Answers other questions than those about this member: a gateway's part."""
+        self.regions = Regions(self)
         self._keys_given = keys
         self.stamps = Stamps(lambda: int(time.time() * 1000))
         self.wellbeing = Wellbeing(Throttle())
@@ -124,7 +132,7 @@ class Fabric:
         self.asks = Asks(self.name, lambda *what: carry.send_ask(self, *what), self._act)
         self.key_orders = KeyOrders(self)
         self.publisher = Publisher(self.gossiper.order, self._refuse)
-        self.purges = Purges(self.gossiper.order, self._issued)
+        self.purges = Purges(self.gossiper.order, self._issued, self._context)
         self.joiner = Joiner(self.driver.join, self._live_places, time.monotonic, chance.random)
         self.discovery = Discovery(sources(config, self.name, place_of(own.address, own.port)), self.joiner.on_found, log, chance.random)
         self.since[self.name] = now
@@ -183,6 +191,7 @@ class Fabric:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.gossiper.stop()
+        self.asks.stop()
         await self.driver.stop()
         if self.gateway is not None:
             await self.gateway.stop()
@@ -214,6 +223,10 @@ class Fabric:
     def snapshot(self) -> dict[str, Any]:
         """All that the admin API shows."""
         return snapshot(self)
+
+    async def wan(self) -> dict[str, Any]:
+        """Other regions, and the gateways of all."""
+        return await self.regions.shown()
 
     def subscribe(self, watcher: Callable[[Event], None]) -> Callable[[], None]:
         """Call `watcher` with each event from now on; the result ends it. It must not block."""
@@ -258,7 +271,18 @@ class Fabric:
         """The same, and how many have it within the time. ValueError also for an `after` that is no context."""
         if not self.running:
             return PurgeResult(1, 1)
-        return await self.purges.issue_and_wait(kind, host, value, soft, wait_s, after)
+        return await waited(self, kind, host, value, soft, wait_s, self._positions(after))
+
+    def _context(self, positions: tuple[Stream, ...]) -> str:
+        """What a caller carries names streams as other regions do, where there are any."""
+        return encode_context(renamed(positions, self.regions.own, out=True))
+
+    def _positions(self, context: str) -> tuple[Stream, ...]:
+        return renamed(decode_context(context), self.regions.own or self.region, out=False) if context else ()
+
+    def region_round_trips(self) -> dict[str, float]:
+        """To other regions, seconds between the nearest gateways; those that can be reached."""
+        return self.regions.round_trips()
 
     # -- questions
 
@@ -281,12 +305,12 @@ class Fabric:
         """list, install, use or remove, on every member. ValueError says what is wrong, and never holds the key."""
         return await self.key_orders.give(operation, key)
 
-    def _act(self, what: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    def _act(self, what: str, arguments: tuple[str, ...]) -> tuple[str, ...] | Acting:
         if what == "echo":
             return ()
         if what == "keys":
             return self.key_orders.obey(*arguments[:2])
-        raise ValueError(f"{what!r} is not known here")
+        return self.act(what, arguments)
 
     # -- each second
 
@@ -307,6 +331,9 @@ class Fabric:
             self.note_keys(self.keys.path)
         self.publisher.tell_round_trips({name: self.swim.rtt_s(name) for name in self.peers.live}, now)
         self.publisher.tell_cache(self.cache_use(), now, self.swim.live_count)
+        if self.gateway is not None:
+            self.gateway.look(now)
+        self.regions.look()
 
     def _tell_path(self) -> None:
         self.on_judgements(self.peers.judgements())
@@ -321,7 +348,8 @@ class Fabric:
 
     def take_invalidation(self, invalidation: Invalidation) -> None:
         """Another agent issued it."""
-        self.on_invalidation(invalidation)
+        if invalidation.kind != FENCE or self.passes_fences:
+            self.on_invalidation(invalidation)
         if self.gateway is not None:
             self.gateway.on_lan_invalidation(invalidation)
 
@@ -330,10 +358,10 @@ class Fabric:
         if self.gateway is not None:
             self.gateway.export()
 
-    def _issued(self, kind: str, host: bytes, value: bytes, soft: bool) -> None:
+    def _issued(self, sequence: int, kind: str, host: bytes, value: bytes, soft: bool) -> None:
         if self.gateway is not None:
-            own = self.gossiper.core.invalidations.own
-            self.gateway.on_lan_invalidation(Invalidation(self.name, own.generation, own.highest, kind, soft, host, value))
+            generation = self.gossiper.core.invalidations.own.generation
+            self.gateway.on_lan_invalidation(Invalidation(self.name, generation, sequence, kind, soft, host, value))
 
     def note_keys(self, why: str) -> None:
         """The ring has changed."""

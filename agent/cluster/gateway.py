@@ -3,23 +3,25 @@
 Endpoints: each gateway tells the others what its region announces, and its region what the others tell, a handful of keys for each region.
 Several gateways of a region tell the same; what one of them says counts while that one is there.
 
-Invalidations: what a member of the region issued goes across once from each gateway, under a mark that all of them work out alike; what
-comes from across is issued again in the region under that mark, and what bears one never goes across.
+Invalidations: each gateway repeats among the gateways what its region says, and in its region what gateways say, with the origin's own
+numbers (`agent.core.gossip.across`), so that whoever hears it twice knows, and whoever misses it sees a gap.
 """
 
-import asyncio
-import hashlib
+import time
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from msgspec.structs import replace
 
 from agent.cluster.config import ClusterDiscovery, ClusterWan
 from agent.cluster.fabric import Fabric
+from agent.cluster.far import GatewayAnswers
 from agent.cluster.peers import Endpoints
+from agent.cluster.snapshot import row_shown
+from agent.core.gossip.across import Bridge, Carried
 from agent.core.gossip.face import AnnouncedEndpoint
-from agent.core.gossip.facts import Announced, Far, encode
+from agent.core.gossip.facts import Announced, Far, FarRegions, encode
 from agent.core.gossip.messages import Invalidation
 
 PARTS: Final = 8
@@ -28,11 +30,8 @@ PART_BYTES_MAX: Final = 4_000
 PART_ENDPOINTS_MAX: Final = 256
 REGIONS_MAX: Final = 20
 """Others; so that with their keys there is room for the gateway's own (256 in all)."""
-MARKS_MAX: Final = 8_192
-"""As many as the ring of invalidations has."""
-MARK_BYTES: Final = 12
-LOST_S: Final = 0.1
-"""What is lost within this time is told the region at once."""
+ALONE_S: Final = 5.0
+"""Who has met nobody by then is the first there."""
 
 
 class Gateway:
@@ -46,9 +45,10 @@ class Gateway:
         """Endpoints for which there was no room when they were told last."""
         self._own: tuple[Announced, ...] = ()
         self._across: list[AnnouncedEndpoint] = []
-        self._marks: dict[bytes, None] = {}
-        """Of invalidations that are known on both sides, the oldest first."""
-        self._lost: asyncio.TimerHandle | None = None
+        self.bridge = Bridge(lan.region, lan.name)
+        self.answers = GatewayAnswers(self)
+        self.far: FarRegions | None = None
+        self._started_at = 0.0
 
     async def start(self) -> None:
         """Listen, and look for other gateways. Raises OSError as `Fabric.start` does."""
@@ -66,9 +66,13 @@ class Gateway:
         wan = Fabric(settings, f"{lan.name}.{lan.region}", lan.region, "", lan.log, lan.keys)
         wan.on_endpoints = self._on_endpoints
         wan.on_invalidation = self._on_invalidation
-        wan.on_mark_stale = self._on_lost
+        wan.passes_fences = True
+        # What is lost between gateways the region's members see themselves, by the numbers that they miss.
+        wan.act = self.answers.act_far
+        lan.act = self.answers.act
         await wan.start()
         self.wan = wan
+        self._started_at = time.monotonic()
         self.export()
         self._on_endpoints(wan.peers.endpoints)
 
@@ -78,8 +82,6 @@ class Gateway:
             await self.wan.leave()
 
     async def stop(self) -> None:
-        if self._lost is not None:
-            self._lost.cancel()
         if self.wan is not None:
             await self.wan.stop()
 
@@ -140,52 +142,56 @@ class Gateway:
     # -- invalidations
 
     def on_lan_invalidation(self, item: Invalidation) -> None:
-        """A member of the region, this one among them, issued it: across with it, unless it came from there."""
-        mark = item.mark or mark_of(self.lan.region, item)
-        if self._is_new(mark) and not item.mark and self.wan is not None and self.wan.running:
-            _issue(self.wan, item, mark)
+        """A member of the region, this one among them, issued it, or it came from outside."""
+        self._carry(self.bridge.carry_out(item))
 
     def _on_invalidation(self, item: Invalidation) -> None:
-        """Another gateway issued it."""
-        if item.mark and self._is_new(item.mark):
-            self.lan.on_invalidation(item)
-            if self.lan.running:
-                _issue(self.lan, item, item.mark)
+        """A gateway says it. The region hears of it as of any other; so do we, by that way."""
+        self._carry(self.bridge.carry_in(item))
 
-    def _on_lost(self, older_than: float) -> None:
-        """Invalidations of other regions are lost, or were issued before this gateway came: the region validates what it has."""
-        self.lan.on_mark_stale(older_than)
-        if self._lost is None:
-            self._lost = asyncio.get_running_loop().call_later(LOST_S, self._tell_lost)
+    def _carry(self, carried: Carried | None) -> None:
+        if carried is not None and self.wan is not None:
+            side = self.wan if carried.to_wan else self.lan
+            if side.running:
+                side.gossiper.feed(carried.item)
 
-    def _tell_lost(self) -> None:
-        self._lost = None
-        if self.lan.running:
-            own = self.lan.gossiper.core.invalidations.own
-            mark = mark_of(self.lan.region, Invalidation(self.lan.name, own.generation, own.highest + 1, "all"))
-            self._is_new(mark)
-            self.lan.purges.issue("all", b"", b"", True, mark)
+    def look(self, now: float) -> None:
+        """Each second: make up for what one side has missed, and tell the region which others there are, and how far they are."""
+        lan, wan = self.lan, self.wan
+        if wan is None or not wan.running or not lan.running:
+            return
+        self.far = self._far(wan)
+        lan.publisher.tell_regions(self.far)
+        alone = now - self._started_at > ALONE_S
+        if (lan.gossiper.core.met or alone) and (wan.gossiper.core.met or alone):
+            for carried in self.bridge.compare(now, lan.gossiper.core.invalidations, wan.gossiper.core.invalidations):
+                self._carry(carried)
 
-    def _is_new(self, mark: bytes) -> bool:
-        if mark in self._marks:
-            return False
-        self._marks[mark] = None
-        if len(self._marks) > MARKS_MAX:
-            del self._marks[next(iter(self._marks))]
-        return True
+    # -- other regions
 
+    def by_region(self) -> dict[str, list[str]]:
+        """Other regions and their gateways that are there, the nearest first."""
+        wan = self.wan
+        if wan is None:
+            return {}
+        found: dict[str, list[str]] = {}
+        for name, profile in wan.peers.live.items():
+            if profile.region not in ("", self.lan.region):
+                found.setdefault(profile.region, []).append(name)
+        for names in found.values():
+            names.sort(key=lambda name: (wan.swim.rtt_s(name) or float("inf"), name))
+        return dict(sorted(found.items()))
 
-def _issue(fabric: Fabric, item: Invalidation, mark: bytes) -> None:
-    try:
-        fabric.purges.issue(item.kind, item.host, item.value, item.soft, mark)
-    except ValueError:  # a newer agent's kind, for one: what drops more, never less
-        fabric.purges.issue("all", b"", b"", True, mark)
+    def _far(self, wan: Fabric) -> FarRegions:
+        by_region = self.by_region()
+        return FarRegions(
+            self.lan.region, {name: round(wan.swim.rtt_s(names[0]), 5) for name, names in list(by_region.items())[:REGIONS_MAX]}
+        )
 
-
-def mark_of(region: str, item: Invalidation) -> bytes:
-    """What names an invalidation in all regions."""
-    said = "\0".join((region, item.origin, str(item.generation), str(item.sequence)))
-    return hashlib.blake2b(said.encode(), digest_size=MARK_BYTES).digest()
+    def members(self) -> list[dict[str, Any]]:
+        """The gateways of all regions, as this one sees them."""
+        wan = self.wan
+        return [] if wan is None else [row_shown(each) for each in sorted(wan.members(), key=lambda each: (each.region, each.name))]
 
 
 def parts(region: str, endpoints: Iterable[Announced]) -> tuple[dict[str, bytes], int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from agent.cluster.identity import Profile
 from agent.core.gossip.face import AnnouncedEndpoint
-from agent.core.gossip.facts import Announced, Fact, Far, Judgements, Load, decode
+from agent.core.gossip.facts import Announced, Fact, Far, FarRegions, Judgements, Load, decode
 from agent.core.gossip.messages import UnreadableError
 
 Endpoints = dict[str, tuple[AnnouncedEndpoint, ...]]
@@ -65,7 +65,7 @@ class Peers:
                 self.unreadable += 1
         held = self._facts.setdefault(member, {})
         before = held.pop(key, None)
-        if isinstance(fact, Load | Judgements | Announced | Far):
+        if isinstance(fact, Load | Judgements | Announced | Far | FarRegions):
             held[key] = fact
         old, new = _announced(before), _announced(fact)
         if old or new:
@@ -103,6 +103,11 @@ class Peers:
             if said:
                 found[member] = said
         return found
+
+    def far_regions(self) -> dict[str, FarRegions]:
+        """Gateway → what it says of other regions, of live peers."""
+        said = {member: self.facts(member).get("regions") for member in self._live}
+        return {member: fact for member, fact in said.items() if isinstance(fact, FarRegions)}
 
     @property
     def endpoints(self) -> Endpoints:

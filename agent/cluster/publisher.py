@@ -5,7 +5,7 @@ from typing import Final
 
 from agent.core.gossip.damper import Damper
 from agent.core.gossip.face import LocalFacts
-from agent.core.gossip.facts import CacheUse, RoundTrips, encode
+from agent.core.gossip.facts import CacheUse, FarRegions, RoundTrips, encode
 from agent.core.gossip.io import Publish
 
 HOT_S: Final = 30.0
@@ -32,6 +32,7 @@ class Publisher:
         self._peers_at = float("-inf")
         self._cache_at = float("-inf")
         self._peers: dict[str, float] = {}
+        self._regions: FarRegions | None = None
 
     def tell(self, facts: LocalFacts, now: float, members: int) -> None:
         """The difference to what was told before. members: how many the cluster has."""
@@ -64,15 +65,21 @@ class Publisher:
         items.extend((key, None) for key in self._said if key.startswith("far:") and key not in parts)
         self._say(items, urgent=True)
 
+    def tell_regions(self, regions: FarRegions) -> None:
+        """Which other regions there are; where one came or went, or its round trip moved."""
+        before = self._regions
+        steady = before is not None and before.own == regions.own and before.seconds.keys() == regions.seconds.keys()
+        if before is None or not steady or any(_moved(before.seconds[name], now) for name, now in regions.seconds.items()):
+            self._regions = regions
+            self._say([("regions", encode(regions))], urgent=True)
+
     def tell_round_trips(self, seconds: dict[str, float], now: float) -> None:
         """Our probes' smoothed round trips; a few members' at most, now and then, where they moved."""
         if now - self._peers_at < PEERS_S:
             return
         self._peers_at = now
         chosen = {name: round(seconds[name], 5) for name in sorted(seconds)[:PEERS_MAX] if seconds[name] > 0.0}
-        moved = chosen.keys() != self._peers.keys() or any(
-            abs(value - self._peers[name]) > PEERS_STEP * self._peers[name] for name, value in chosen.items()
-        )
+        moved = chosen.keys() != self._peers.keys() or any(_moved(self._peers[name], value) for name, value in chosen.items())
         if moved:
             self._peers = chosen
             self._say([("peers", encode(RoundTrips(chosen)))], urgent=False)
@@ -101,3 +108,8 @@ class Publisher:
                 self._said.pop(key, None)
             else:
                 self._said[key] = value
+
+
+def _moved(before: float, now: float) -> bool:
+    """Whether a round trip is worth telling again."""
+    return abs(now - before) > PEERS_STEP * before

@@ -11,6 +11,7 @@ from agent.core.swim.messages import STATE_NAMES, NodeState
 
 if TYPE_CHECKING:
     from agent.cluster.fabric import Fabric
+    from agent.cluster.gateway import Gateway
 
 BREAKERS = ("closed", "open", "half-open")
 
@@ -77,27 +78,29 @@ def snapshot(fabric: "Fabric") -> dict[str, Any]:
         "keys": fabric.keys.fingerprints(),
         "gossip": fabric.figures.gossip(),
         "invalidations": fabric.figures.invalidations(),
-        "wan": _wan(fabric.gateway.wan) if fabric.gateway is not None and fabric.gateway.wan is not None else None,
+        "wan": _wan(fabric.gateway, fabric.gateway.wan) if fabric.gateway is not None and fabric.gateway.wan is not None else None,
     }
 
 
-def _wan(wan: "Fabric") -> dict[str, Any]:
+def row_shown(row: Row) -> dict[str, Any]:
+    """A gateway's."""
+    return {
+        "name": row.name,
+        "address": row.address,
+        "region": row.region,
+        "state": row.state,
+        "since_s": row.since_s,
+        "rtt_ms": row.rtt_ms or None,
+    }
+
+
+def _wan(gateway: "Gateway", wan: "Fabric") -> dict[str, Any]:
     """The gateways of all regions, as this one sees them."""
     return {
         "name": wan.name,
-        "members": [
-            {
-                "name": each.name,
-                "address": each.address,
-                "region": each.region,
-                "state": each.state,
-                "since_s": each.since_s,
-                "rtt_ms": each.rtt_ms or None,
-            }
-            for each in sorted(wan.members(), key=lambda each: each.name)
-        ],
+        "members": gateway.members(),
         "gossip": wan.figures.gossip(),
-        "invalidations": wan.figures.invalidations(),
+        "invalidations": {**wan.figures.invalidations(), "made_up": gateway.bridge.made_up},
     }
 
 

@@ -80,6 +80,10 @@ class FakeFabric:
             "wan": None,
         }
 
+    async def wan(self) -> dict[str, Any]:
+        row = {"name": "web-1.eu-1", "address": "10.0.0.1:7947", "region": "eu-1", "state": "alive", "since_s": 3.0, "rtt_ms": None}
+        return {"region": "eu-1", "gateway": True, "regions": {"us": 80.5, "ap": None}, "members": [row]}
+
     async def ping(self, name: str) -> float:
         found = self.round_trips[name]
         if found is None:

@@ -56,6 +56,7 @@ class FakeFabric:
         self.name = name
         self.running = False
         self.said = LocalFacts()
+        self.regions: dict[str, float] = {}
         self.facts: Callable[[], LocalFacts] = LocalFacts
         self.on_endpoints: Callable[[Any], None] = lambda endpoints: None
         self.on_invalidation: Callable[[Invalidation], None] = lambda item: None
@@ -102,6 +103,9 @@ class FakeFabric:
 
     def members(self) -> list[FakeRow]:
         return [FakeRow(name, state) for name, state in sorted(self.net.states.items())]
+
+    def region_round_trips(self) -> dict[str, float]:
+        return self.regions
 
     def publish(self) -> None:
         if self.running:

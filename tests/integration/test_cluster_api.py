@@ -48,6 +48,7 @@ def ask(admin: AdminThread, method: str, path: str, body: Any = None, **headers:
 CALLS: list[tuple[str, str, Any, int]] = [
     ("get", "/cluster", None, 200),
     ("get", "/cluster/members", None, 200),
+    ("get", "/cluster/wan", None, 200),
     ("get", "/cluster/health", None, 200),
     ("get", "/cluster/keys", None, 200),
     ("get", "/cluster/mesh", None, 200),

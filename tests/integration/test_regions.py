@@ -1,13 +1,17 @@
 """Two regions, each a cluster of its own; gateways carry endpoints and invalidations across."""
 
+import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
 import pytest
 
 from agent.admin.catalogue import CATALOGUE, sample_names
+from tests.harness.agent import AgentProcess, build_directory
 from tests.harness.apps import Fleet, Traffic
-from tests.harness.mesh import PORT
+from tests.harness.mesh import KEY, OTHER_KEY, PORT
 from tests.harness.serf import loopback_address
 from tests.harness.wait import wait_until
 
@@ -139,7 +143,108 @@ def test_a_purge_in_one_region_empties_all_regions(gateways: tuple[str, ...]) ->
             wish: dict[str, Any] = {"url": f"http://web{target}"}
             origin.agents[by].post("/cache/purge", wish if number % 2 else {**wish, "wait": "5s"})
             wait_until(lambda target=target: not any(holds(*each, target) for each in everyone), f"{target} to be gone everywhere")
-        # Each issues its own two; a gateway repeats the other region's four once, whoever told it, and may say that it joined.
+        # Each issues its own two, under its own name in every region: a gateway repeats, and issues nothing for it.
         for fleet, name in everyone:
-            issued = fleet.agents[name].get("/cluster")["invalidations"]["issued"]
-            assert issued <= 2 + (4 + 4 if name in gateways else 0), (name, issued)
+            counts = fleet.agents[name].get("/cluster")["invalidations"]
+            assert counts["issued"] <= 2 + 4 and counts["applied"] >= 6, (name, counts)  # fences are its own too
+
+
+def joined(regions: Regions) -> None:
+    """Until every agent knows the other region."""
+
+    def known() -> bool:
+        fleets = ((regions.eu, "us"), (regions.us, "eu"))
+        return all(fleet.agents[name].get("/cluster/wan")["regions"].get(other) for fleet, other in fleets for name in fleet.running)
+
+    wait_until(known, "both regions to know each other", 20.0)
+
+
+def waited(fleet: Fleet, name: str, **wish: Any) -> dict[str, Any]:
+    return fleet.agents[name].post("/cache/purge", {"tag": "all-of-it", "wait": "10s", **wish})  # type: ignore[no-any-return]
+
+
+def test_a_purge_waits_for_the_members_of_all_regions_and_names_those_that_cannot_be_reached() -> None:
+    with Regions(("a1", "a2"), ("b1", "b2", "b3"), ("a1", "b1", "b2"), service=CACHED) as regions:
+        eu, us = regions.eu, regions.us
+        us.wait_for(["b1", "b2", "b3"], b1="alive", b2="alive", b3="alive")
+        eu.wait_for(["a1", "a2"], a1="alive", a2="alive")
+        joined(regions)
+        for fleet, name in ((eu, "a1"), (eu, "a2"), (us, "b3")):  # gateways and others
+            answer = waited(fleet, name)
+            assert (answer["acked"], answer["of"], answer["missing"], answer["unreachable"]) == (5, 5, [], []), answer
+            assert answer["regions"] == {"eu": {"acked": 2, "of": 2}, "us": {"acked": 3, "of": 3}}
+        # What was seen in one region is a context in the other.
+        for fleet, name in ((us, "b3"), (eu, "a2")):
+            again = waited(fleet, name, after=answer["context"])
+            assert (again["acked"], again["of"]) == (5, 5), str(again)
+        us.agents["b3"].signal(signal.SIGSTOP)
+        try:
+            answer = waited(eu, "a2", wait="1s")
+            assert (answer["acked"], answer["of"], answer["missing"]) in ((4, 5, ["us/b3"]), (4, 4, [])), answer
+        finally:
+            us.agents["b3"].signal(signal.SIGCONT)
+        for name in ("b1", "b2"):
+            us.agents[name].kill()
+        wait_until(lambda: eu.agents["a2"].get("/cluster/wan")["regions"] == {"us": None}, "us to be out of reach", 20.0)
+        answer = waited(eu, "a2")
+        assert (answer["acked"], answer["of"], answer["unreachable"]) == (2, 2, ["us"]), answer
+
+
+def test_a_region_without_a_gateway_for_a_while_makes_up_for_purges_both_ways() -> None:
+    with Regions(("a1", "a2"), ("b1", "b2"), ("a1", "b1"), service=CACHED) as regions:
+        eu, us = regions.eu, regions.us
+        joined(regions)
+        waited(eu, "a2")
+        waited(us, "b2")
+        us.agents["b1"].kill()
+        wait_until(lambda: regions.wan_states(eu, "a1")["b1.us"] == "dead", "b1 to be seen dead", 20.0)
+        us.wait_for(["b2"], b1="dead")
+        fill(us, "b2", "/held-there")
+        fill(eu, "a2", "/held-here")
+        eu.agents["a2"].post("/cache/purge", {"url": "http://web/held-there"})
+        us.agents["b2"].post("/cache/purge", {"url": "http://web/held-here"})
+        fill(us, "b2", "/kept")
+        marks = us.agents["b2"].metric("pilotfish_mesh_stale_marks_total")
+        assert holds(us, "b2", "/held-there") and holds(eu, "a2", "/held-here")
+        us.start("b1")
+        wait_until(lambda: not holds(us, "b2", "/held-there"), "the other region's purge to be made up for", 20.0)
+        wait_until(lambda: not holds(eu, "a2", "/held-here"), "this region's", 20.0)
+        # Nothing but what was named is touched.
+        assert "; hit" in us.ask("b2", "/kept")[2]
+        assert us.agents["b2"].metric("pilotfish_mesh_stale_marks_total") == marks
+
+
+def test_orders_to_keys_reach_every_region_and_a_region_out_of_reach_is_an_error() -> None:
+    with Regions(("a1", "a2"), ("b1", "b2"), ("a1", "b1"), service=CACHED) as regions:
+        eu, us = regions.eu, regions.us
+        joined(regions)
+        agents = {**eu.agents, **us.agents}
+        for op, key, held in (("install", OTHER_KEY, 2), ("use", OTHER_KEY, 2), ("remove", KEY, 1)):
+            told = agents["a2"].post("/cluster/keys", {"op": op, "key": key})
+            assert (told["acknowledged"], told["of"], told["errors"]) == (4, 4, {}), told
+            assert told["regions"] == {"eu": {"acknowledged": 2, "of": 2}, "us": {"acknowledged": 2, "of": 2}}
+            assert all(len(agent.get("/cluster/keys")["keys"]) == held for agent in agents.values()), op
+        assert waited(us, "b2")["acked"] == 4  # all hear each other under the new key
+        us.agents["b1"].kill()
+        wait_until(lambda: agents["a2"].get("/cluster/wan")["regions"] == {"us": None}, "us to be out of reach", 20.0)
+        told = agents["a2"].post("/cluster/keys", {"op": "install", "key": KEY})
+        assert (told["acknowledged"], told["of"]) == (2, 2) and "gateway" in told["errors"]["region us"]
+
+
+def test_the_command_shows_the_gateways_of_all_regions_at_any_agent() -> None:
+    with Regions(("a1", "a2"), ("b1",), ("a1", "b1")) as regions:
+        joined(regions)
+        for name in ("a1", "a2"):
+            said = command(regions.eu.agents[name], "members", "--wan")
+            assert all(word in said.stdout for word in ("a1.eu", "b1.us", "this region: eu", "us: ")), said
+            assert said.returncode == 0
+        alone = regions.eu.agents["a2"]
+        regions.eu.agents["a1"].kill()
+        wait_until(lambda: command(alone, "members", "--wan").returncode == 1, "no gateway to be left", 20.0)
+        assert "unreachable" in command(alone, "members", "--wan").stdout
+
+
+def command(agent: AgentProcess, *words: str) -> subprocess.CompletedProcess[str]:
+    host, port = agent.admin
+    line = [sys.executable, "-m", "agent", "cluster", *words, "--admin", f"{host}:{port}"]
+    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=build_directory())

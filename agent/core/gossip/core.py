@@ -21,6 +21,7 @@ from agent.core.gossip.io import (
     Received,
     SendPacket,
     SendStream,
+    Want,
 )
 from agent.core.gossip.messages import (
     BROADCAST_BYTES,
@@ -83,7 +84,8 @@ class GossipCore:
         self._digest_bytes = PACKET_BYTES - 32 - len(name.encode())
         self._catch_up_at = now + CATCH_UP_S
         self._catch_up_s = CATCH_UP_S
-        self._joined = False
+        self.met = False
+        """Whether states have been exchanged with anybody."""
 
     def next_wake(self) -> float:
         """No later than this the host gives `Wake`."""
@@ -103,6 +105,8 @@ class GossipCore:
             self.invalidations.invalidate(now, item)
         elif isinstance(item, PushPullIn):
             self._push_pull(now, item)
+        elif isinstance(item, Want):
+            self.invalidations.want(item, now)
         else:
             self._wake(now)
         effects = tuple(self._effects)
@@ -259,9 +263,9 @@ class GossipCore:
         if not isinstance(message, Exchange):
             self.unreadable += 1
             return
-        if item.join and not self._joined:
+        if item.join and not self.met:
             self.invalidations.adopt(message.streams, now)
-        self._joined = True
+        self.met = True
         self._exchange(message, now)
 
     def _exchange(self, message: Exchange, now: float) -> None:

@@ -25,12 +25,22 @@ class LocalFacts(Struct, frozen=True):
     hot: HotKeys | None = None
 
 
+class RegionResult(Struct, frozen=True):
+    """How far an invalidation came in one region."""
+
+    acked: int
+    of: int
+
+
 class PurgeResult(Struct, frozen=True):
     """How far an invalidation came: `acked` of `of` live members, ourselves included. early: who has it but lacks what its caller had
-    seen before. context: for the `after` of a later one."""
+    seen before. context: for the `after` of a later one. Where there are other regions, their members count too, and are named with
+    their region; regions: each that answered; unreachable: those of which nothing is known."""
 
     acked: int
     of: int
     missing: tuple[str, ...] = ()
     early: tuple[str, ...] = ()
     context: str = ""
+    regions: dict[str, RegionResult] = {}
+    unreachable: tuple[str, ...] = ()

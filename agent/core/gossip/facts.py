@@ -85,6 +85,14 @@ class Far(Struct, frozen=True, array_like=True):
     endpoints: Annotated[tuple[Announced, ...], Meta(max_length=256)] = ()
 
 
+class FarRegions(Struct, frozen=True, array_like=True):
+    """Key `regions`. From gateways: what others call this region, and the other regions with a gateway that is there, with the round trip
+    to the nearest of theirs, seconds (0: not measured)."""
+
+    own: Short = ""
+    seconds: Annotated[dict[Short, Share], Meta(max_length=64)] = {}
+
+
 class HotKeys(Struct, frozen=True, array_like=True):
     """Key `hot`. A Bloom filter of the keys that are asked for most and held; see `bloom`."""
 
@@ -108,8 +116,8 @@ class RoundTrips(Struct, frozen=True, array_like=True):
     seconds: Annotated[dict[Short, Share], Meta(max_length=24)] = {}
 
 
-Fact = Health | Load | Judgements | Announced | Far | HotKeys | CacheUse | RoundTrips
-T = TypeVar("T", Health, Load, Judgements, Announced, Far, HotKeys, CacheUse, RoundTrips)
+Fact = Health | Load | Judgements | Announced | Far | FarRegions | HotKeys | CacheUse | RoundTrips
+T = TypeVar("T", Health, Load, Judgements, Announced, Far, FarRegions, HotKeys, CacheUse, RoundTrips)
 
 _KINDS: Final[dict[str, type[Fact]]] = {
     "health": Health,
@@ -117,6 +125,7 @@ _KINDS: Final[dict[str, type[Fact]]] = {
     "judge": Judgements,
     "endpoint": Announced,
     "far": Far,
+    "regions": FarRegions,
     "hot": HotKeys,
     "cache": CacheUse,
     "peers": RoundTrips,

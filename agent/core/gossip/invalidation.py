@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.core.gossip.chance import Chance, pick
-from agent.core.gossip.io import Apply, Broadcast, Effect, Invalidate, Issued, MarkStale, SendPacket
+from agent.core.gossip.io import Apply, Broadcast, Effect, Invalidate, Issued, MarkStale, SendPacket, Want
 from agent.core.gossip.messages import (
     BROADCAST_BYTES,
     NUMBER_MAX,
@@ -34,7 +34,9 @@ from agent.core.gossip.repair import Repairs
 from agent.core.gossip.streams import Ring, StreamState, batches, invalidation_bytes
 from agent.core.gossip.waits import Wait, Waits
 
-KINDS: Final = ("url", "prefix", "host", "tag", "service", "all")
+FENCE: Final = "fence"
+"""Names nothing: it asks who has what its `after` names."""
+KINDS: Final = ("url", "prefix", "host", "tag", "service", "all", FENCE)
 LIVES: Final = 2
 """Lives of one origin that are told apart."""
 CONTEXT_MAX: Final = 16
@@ -64,7 +66,7 @@ class InvalidationConfig(Struct, frozen=True):
     """A missing number may just be overtaken; so long it is not asked for."""
     ask_again: float = 0.4
     asks_max: int = 8
-    """After so many that brought nothing the missing numbers are lost…"""
+    """After so many that brought nothing the missing numbers are lost (of another region not: they may be on their way)…"""
     give_up: float = 10.0
     """…and so is a number that has been missing for so long."""
     digest: float = 1.0
@@ -110,8 +112,18 @@ class Invalidator:
         self.ring.add(item)
         self.effects.append(Issued(order.request, item.sequence, self.context()))
         if order.wait_s > 0.0:
-            self.effects.extend(self.waits.add(Wait(order.request, item, set(self.live), now, order.wait_s)))
+            self._wait(order, item, now)
         self._pass_on(item, now)
+
+    def _wait(self, order: Invalidate, item: Invalidation, now: float) -> None:
+        for position in order.after:
+            self.learn(position, now, "")
+        wait = Wait(order.request, item, {self.name, *self.live}, now, order.wait_s)
+        early = not self.has(order.after)
+        (wait.early if early else wait.acked).add(self.name)
+        self.effects.extend(self.waits.add(wait))
+        if early:
+            self._acknowledge(item, now)
 
     def _make(self, order: Invalidate) -> Invalidation:
         kind, host, value = order.kind, order.host, order.value
@@ -121,7 +133,7 @@ class Invalidator:
             raise ValueError(f"a context names at most {CONTEXT_MAX} streams in {CONTEXT_BYTES_MAX} octets")
         own = self.own
         ack = order.wait_s > 0.0
-        item = Invalidation(self.name, own.generation, own.highest + 1, kind, order.soft, host, b"", ack, order.after, order.mark)
+        item = Invalidation(self.name, own.generation, own.highest + 1, kind, order.soft, host, b"", ack, order.after)
         room = min(ITEM_BYTES_MAX - invalidation_bytes(item), SUBJECT_BYTES_MAX - len(host))
         if len(value) > room:
             if kind not in ("url", "prefix") or room < 0:
@@ -187,15 +199,30 @@ class Invalidator:
         stream = self.streams.get((origin, generation))
         if stream is not None:
             return stream
-        lives = sorted(held.generation for held in self.streams.values() if held.origin == origin) if origin in self.newest else []
-        # The life before the newest may still have its last words on their way; those before it are over.
-        if (len(lives) >= LIVES and generation < lives[0]) or len(self.streams) >= self.config.streams_max:
+        if self.stream_key(origin, generation) is None or len(self.streams) >= self.config.streams_max:
             return None
+        lives = self._lives(origin)
         if len(lives) >= LIVES:
             del self.streams[(origin, lives[0])]
         self.newest[origin] = max(self.newest.get(origin, 0), generation)
         stream = self.streams[(origin, generation)] = StreamState(origin, generation, now)
         return stream
+
+    def stream_key(self, origin: str, generation: int) -> tuple[str, int] | None:
+        """What `streams` has, or would have, that stream by. None: its life is over."""
+        # The life before the newest may still have its last words on their way; those before it are over.
+        lives = self._lives(origin)
+        return None if len(lives) >= LIVES and generation < lives[0] else (origin, generation)
+
+    def _lives(self, origin: str) -> list[int]:
+        return sorted(held.generation for held in self.streams.values() if held.origin == origin) if origin in self.newest else []
+
+    def want(self, order: Want, now: float) -> None:
+        """Ask for what was not asked for before."""
+        stream = self.streams.get((order.origin, order.generation))
+        if stream is not None and stream is not self.own:
+            stream.want(order.sequences, now)
+            self.repairs.note(stream, now)
 
     def learn(self, position: Stream, now: float, hint: str) -> None:
         """Someone says that a stream goes that far."""
@@ -311,10 +338,14 @@ class Invalidator:
 
     def _send_acks(self) -> None:
         self._acks_at = float("inf")
-        for (origin, generation), sequences in self._acks.items():
+        acks, self._acks = self._acks, {}
+        for (origin, generation), sequences in acks.items():
             early = tuple(sorted(sequence for sequence, lacking in sequences.items() if lacking))
-            self.send([origin], Acknowledge(self.name, origin, generation, tuple(sorted(sequences)), early))
-        self._acks = {}
+            ack = Acknowledge(self.name, origin, generation, tuple(sorted(sequences)), early)
+            if origin == self.name:
+                self.on_ack(ack)
+            else:
+                self.send([origin], ack)
 
     def send(self, names: list[str], message: Message) -> None:
         if names:
@@ -338,7 +369,9 @@ def context_bytes(context: Iterable[Stream]) -> int:
 
 
 def encode_context(context: tuple[Stream, ...]) -> str:
-    """A context as a caller carries it: opaque, safe in a header field."""
+    """A context as a caller carries it: opaque, safe in a header field. Of too many streams those that moved first are left out."""
+    while context_bytes(context) > CONTEXT_BYTES_MAX:
+        context = context[:-1]
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(context)).decode().rstrip("=")
 
 

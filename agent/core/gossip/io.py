@@ -45,7 +45,8 @@ class Invalidate(Struct, frozen=True):
     """Tell everyone to drop (or, soft, to validate) what `kind`, `host` and `value` name; the host has done so here already.
 
     request: the host's number for it, which `Issued` and `PurgeAnswer` repeat. wait_s: answer when all have acknowledged, or after so
-    long; 0 does not wait. after: the context that the caller passed. mark: names the one of another region that this repeats.
+    long; 0 does not wait. after: the context that the caller passed. Kind `fence` names nothing:
+    who acknowledges it has what `after` names.
     """
 
     request: int
@@ -55,10 +56,17 @@ class Invalidate(Struct, frozen=True):
     soft: bool = False
     wait_s: float = 0.0
     after: tuple[Stream, ...] = ()
-    mark: bytes = b""
 
 
-Input = Wake | MemberUp | MemberGone | Received | PushPullIn | Publish | Invalidate
+class Want(Struct, frozen=True):
+    """These numbers of a stream, which were taken as the past when we joined, are wanted after all."""
+
+    origin: str
+    generation: int
+    sequences: tuple[int, ...]
+
+
+Input = Wake | MemberUp | MemberGone | Received | PushPullIn | Publish | Invalidate | Want
 
 
 class SendPacket(Struct, frozen=True, gc=False):

@@ -19,7 +19,6 @@ NUMBER_MAX: Final = 2**53
 """Generations, versions and sequences. What is larger is refused: no counter comes there, and one that did could not rise any more."""
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 Name = Annotated[str, Meta(max_length=255)]
-MARK_BYTES_MAX: Final = 32
 
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -89,9 +88,8 @@ class Stream(Struct, frozen=True, array_like=True, gc=False):
 class Invalidation(Struct, frozen=True, array_like=True):
     """Number `sequence` of an origin's life: what to drop from caches (hard) or to validate before its next use (soft).
 
-    kind: `url` (host, value = target), `prefix` (host, value), `host` (host), `tag` (value), `service` (value), `all`.
-    ack: the origin wants to hear from whoever has it. after: what its caller had seen; an ack without that says so. mark: names the
-    one of another region that this repeats; empty where it is of the origin's own region.
+    kind: `url` (host, value = target), `prefix` (host, value), `host` (host), `tag` (value), `service` (value), `all`; `fence`: nothing.
+    ack: the origin wants to hear from whoever has it. after: what its caller had seen; an ack without that says so.
     """
 
     origin: Name
@@ -103,7 +101,6 @@ class Invalidation(Struct, frozen=True, array_like=True):
     value: bytes = b""
     ack: bool = False
     after: tuple[Stream, ...] = ()
-    mark: Annotated[bytes, Meta(max_length=MARK_BYTES_MAX)] = b""
 
 
 class Invalidations(Struct, frozen=True, array_like=True, tag=3):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from agent.core.gossip.across import BORDER
 from agent.core.gossip.chance import pick
 from agent.core.gossip.messages import PACKET_BYTES, Ask, Invalidation, Invalidations, Lost, Stream, Streams
 from agent.core.gossip.streams import StreamState, batches
@@ -62,7 +63,7 @@ class Repairs:
         if not due:
             stream.next_ask_at = min(stream.missing.values()) + config.gap_patience
             return
-        if stream.asks >= config.asks_max:
+        if stream.asks >= config.asks_max and BORDER not in stream.origin:
             self._lose(stream, due, "nobody answered with what is missing", now)
             return
         old = [number for number in due if now - stream.missing[number] >= config.give_up]
@@ -110,7 +111,7 @@ class Repairs:
             return
         if lost.final:
             self._lose(stream, list(lost.sequences), "they fell off its ring before we could ask", now)
-        else:
+        elif BORDER not in stream.origin:  # what is of another region may not have come here yet
             stream.next_ask_at = min(stream.next_ask_at, now + ASK_NEXT_S)
 
     def _lose(self, stream: StreamState, sequences: list[int], why: str, now: float) -> None:

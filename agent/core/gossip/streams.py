@@ -4,6 +4,8 @@ Of a stream (one life of an origin) we know the highest number that exists and w
 made up for by `MarkStale`.
 """
 
+from collections.abc import Iterable
+
 from agent.core.gossip.messages import PACKET_BYTES, Invalidation, Stream
 
 MISSING_MAX = 1_024
@@ -69,6 +71,12 @@ class StreamState:
         self.missing = {number: at for number, at in self.missing.items() if number > sequence}
         self.advanced_at = now
 
+    def want(self, sequences: Iterable[int], now: float) -> None:
+        """Those numbers are missing after all."""
+        for number in sequences:
+            if number <= self.highest and len(self.missing) < MISSING_MAX:
+                self.missing.setdefault(number, now)
+
     def give_up(self, sequences: list[int]) -> float:
         """Those numbers are lost; until when entries are stale: when we learnt of the last of them, which was after it was issued."""
         return max((self.missing.pop(number) for number in sequences if number in self.missing), default=0.0)
@@ -107,12 +115,7 @@ class Ring:
 def invalidation_bytes(item: Invalidation) -> int:
     """An upper bound of what one takes on the wire."""
     return (
-        36
-        + len(item.origin.encode())
-        + len(item.host)
-        + len(item.value)
-        + len(item.mark)
-        + sum(20 + len(stream.origin.encode()) for stream in item.after)
+        36 + len(item.origin.encode()) + len(item.host) + len(item.value) + sum(20 + len(stream.origin.encode()) for stream in item.after)
     )
 
 

@@ -13,7 +13,7 @@ RESEND_TO_MAX = 128
 
 
 class Wait:
-    """One purge. expected: the members that were live when it was issued and still are."""
+    """One purge. expected: the members that were live when it was issued and still are, ourselves among them."""
 
     __slots__ = ("acked", "deadline", "early", "expected", "invalidation", "request", "resend_at", "resend_every_s")
 
@@ -30,7 +30,7 @@ class Wait:
     def answer(self) -> PurgeAnswer:
         missing = sorted(self.expected - self.acked - self.early)
         early = sorted((self.expected & self.early) - self.acked)
-        total = len(self.expected) + 1
+        total = len(self.expected)
         return PurgeAnswer(self.request, total - len(missing) - len(early), total, tuple(missing[:NAMED_MAX]), tuple(early[:NAMED_MAX]))
 
 
@@ -41,7 +41,7 @@ class Waits:
         self.by_sequence: dict[int, Wait] = {}
 
     def add(self, wait: Wait) -> list[PurgeAnswer]:
-        if not wait.expected or len(self.by_sequence) >= WAITS_MAX:
+        if wait.expected <= wait.acked or len(self.by_sequence) >= WAITS_MAX:
             return [wait.answer()]
         self.by_sequence[wait.invalidation.sequence] = wait
         return []
@@ -68,7 +68,7 @@ class Waits:
             if now >= wait.deadline:
                 answers.append(self.by_sequence.pop(sequence).answer())
             elif now >= wait.resend_at:
-                again.append((wait.invalidation, sorted(wait.expected - wait.acked)[:RESEND_TO_MAX]))
+                again.append((wait.invalidation, sorted(wait.expected - wait.acked - {wait.invalidation.origin})[:RESEND_TO_MAX]))
                 wait.resend_every_s *= 2.0
                 wait.resend_at = now + wait.resend_every_s
         return answers, again

@@ -1,14 +1,9 @@
-"""What gateways tell across regions, by itself: endpoints in bounded parts, invalidations under marks that end in no loop."""
+"""What gateways tell across regions of endpoints, by itself: in bounded parts."""
 
-from types import SimpleNamespace
-from typing import Any
-
-from agent.cluster.config import ClusterWan
-from agent.cluster.gateway import MARKS_MAX, PART_BYTES_MAX, PARTS, Gateway, mark_of, parts
+from agent.cluster.gateway import PART_BYTES_MAX, PARTS, parts
 from agent.cluster.identity import own_profile
 from agent.cluster.peers import Endpoints, Peers
 from agent.core.gossip.facts import Announced, Far, decode, encode
-from agent.core.gossip.messages import Invalidation
 
 
 def endpoints(count: int) -> list[Announced]:
@@ -55,61 +50,3 @@ def test_what_two_gateways_say_counts_while_one_of_them_is_there() -> None:
     assert set(said[-1]) == {"api"}
     peers.forgot("b2")
     assert said[-1] == {}
-
-
-class FakeLevel:
-    """Of a fabric, what a gateway uses to pass invalidations on."""
-
-    def __init__(self, name: str, region: str) -> None:
-        self.name, self.region, self.running = name, region, True
-        self.applied: list[Invalidation] = []
-        self.issued: list[Invalidation] = []
-        self.on_invalidation = self.applied.append
-        self.purges = SimpleNamespace(issue=self._issue)
-
-    def _issue(self, kind: str, host: bytes, value: bytes, soft: bool, mark: bytes = b"") -> None:
-        if kind == "newer":
-            raise ValueError(kind)
-        self.issued.append(Invalidation(self.name, 1, len(self.issued) + 1, kind, soft, host, value, mark=mark))
-
-
-def gateway(name: str, region: str) -> tuple[Any, FakeLevel, FakeLevel]:
-    lan, wan = FakeLevel(name, region), FakeLevel(f"{name}.{region}", region)
-    made: Any = Gateway(lan, ClusterWan())  # type: ignore[arg-type]
-    made.wan = wan
-    return made, lan, wan
-
-
-def test_an_invalidation_goes_across_once_and_never_back() -> None:
-    a, _, a_wan = gateway("a", "eu")
-    b, b_lan, b_wan = gateway("b", "us")
-    c, c_lan, c_wan = gateway("c", "us")
-    item = Invalidation("web-1", 7, 3, "url", False, b"web", b"/x")
-    for _ in range(2):
-        a.on_lan_invalidation(item)
-    (across,) = a_wan.issued
-    assert across.mark == mark_of("eu", item) and (across.kind, across.host, across.value) == ("url", b"web", b"/x")
-    for _ in range(2):  # as a second gateway of `eu` says the same
-        b._on_invalidation(across)
-    (again,) = b_lan.issued
-    assert again.mark == across.mark and len(b_lan.applied) == 1
-    c.on_lan_invalidation(again)  # another gateway of `us` hears it there first
-    c._on_invalidation(across)
-    assert not c_wan.issued and not c_lan.issued and not b_wan.issued
-    a._on_invalidation(across)
-    assert len(a_wan.issued) == 1
-
-
-def test_what_this_version_cannot_say_goes_as_what_drops_more() -> None:
-    b, b_lan, _ = gateway("b", "us")
-    b._on_invalidation(Invalidation("a.eu", 1, 1, "newer", mark=b"m"))
-    assert [(item.kind, item.soft) for item in b_lan.issued] == [("all", True)]
-
-
-def test_the_same_number_in_two_regions_are_two_and_marks_are_bounded() -> None:
-    item = Invalidation("web-1", 7, 3, "all")
-    assert mark_of("eu", item) != mark_of("us", item)
-    a, _, a_wan = gateway("a", "eu")
-    for number in range(MARKS_MAX + 10):
-        a.on_lan_invalidation(Invalidation("web-1", 7, number, "all"))
-    assert len(a._marks) == MARKS_MAX and len(a_wan.issued) == MARKS_MAX + 10

@@ -219,7 +219,7 @@ def test_the_answer_says_who_has_it_without_what_came_before() -> None:
     host = net.hosts["web-1"]
     host.give(url(9, wait_s=1.0, after=(Stream("web-9", 1, 1),)))  # seen by the caller, known to nobody here
     net.run(1.5)
-    assert [answer.text for answer in host.answers] == ["acked 1 of 3, without what came before it web-0, web-2"]
+    assert [answer.text for answer in host.answers] == ["acked 0 of 3, without what came before it web-0, web-1, web-2"]
 
 
 def test_a_context_survives_its_trip_through_the_caller() -> None:

@@ -15,6 +15,7 @@ from agent.core.gossip.facts import Announced, EndpointState, Judgements, Load
 from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import Service
 from agent.core.routing.table import RouteTable
+from agent.core.routing.zones import latency_class
 from agent.proxy.sources import Sources
 from tests.harness.fabric_pair import FakeFabric, FakeNet
 
@@ -162,5 +163,16 @@ def test_what_cannot_be_dialled_is_refused_and_counted() -> None:
         rig.peers["b"].publish()
         await asyncio.sleep(0)
         assert len(rig.cluster.endpoints) == 3 and rig.mesh.refused == 2
+
+    with_rig(work)
+
+
+def test_other_regions_are_as_far_as_the_gateways_say() -> None:
+    async def work(rig: Rig) -> None:
+        rig.fabric.regions = {"us": 0.09, "ap": 0.2, "eu-2": 0.0}  # the last was not measured yet
+        rig.mesh._look_at = 0.0
+        rig.mesh.tick(rig.agent.loop.time())
+        assert rig.mesh._classes == {"us": latency_class(0.09), "ap": latency_class(0.2)}
+        assert rig.mesh._classes["us"] < rig.mesh._classes["ap"]
 
     with_rig(work)
