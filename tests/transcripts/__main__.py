@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.transcripts.swim_rig import FOLDER, replay
+from tests.transcripts import raft_rig, swim_rig
 
 
 def main() -> int:
@@ -11,14 +11,15 @@ def main() -> int:
     parser.add_argument("--rewrite", action="store_true", help="write what the cores do now into the files")
     rewrite = parser.parse_args().rewrite
     differ = 0
-    for path in sorted(FOLDER.glob("*.txt")):
-        before = path.read_text(encoding="utf-8")
-        after = replay(before)
-        if after != before:
-            differ += 1
-            print(f"{path.name}: {'rewritten' if rewrite else 'differs'}")
-            if rewrite:
-                path.write_text(after, encoding="utf-8")
+    for rig in (raft_rig, swim_rig):
+        for path in sorted(rig.FOLDER.glob("*.txt")):
+            before = path.read_text(encoding="utf-8")
+            after = rig.replay(before)
+            if after != before:
+                differ += 1
+                print(f"{path.name}: {'rewritten' if rewrite else 'differs'}")
+                if rewrite:
+                    path.write_text(after, encoding="utf-8")
     return 1 if differ and not rewrite else 0
 
 

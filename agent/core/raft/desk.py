@@ -66,6 +66,7 @@ class Desk:
         self.deadline = inf
         """When to stand for election."""
         self.removed = False
+        self.was_member = self.is_member
         self.writable = True
         self.disk_s = 0.0
         self.out: list[Effect] = []
@@ -81,6 +82,7 @@ class Desk:
         self.held: deque[tuple[int, int, Message]] = deque()
         self.why = ""
         self.announced = (-1, False, -1, 0)
+        self.member = self.was_member
         self.announced_members: Members | None = None
 
     @property
@@ -96,10 +98,18 @@ class Desk:
     def role_name(self) -> str:
         if self.role != FOLLOWER:
             return ROLE_NAMES[self.role]
-        members = self.members
-        if self.removed or (members.peers and self.me not in members.learners and not self.is_voter):
+        if self.is_gone:
             return "removed"
         return "follower" if self.is_voter else "learner"
+
+    @property
+    def is_gone(self) -> bool:
+        """Told so, or seen to be committed. Who is not a member *yet* (an old snapshot does not name it) is a learner."""
+        return self.removed or (self.was_member and not self.is_member and self.log.members_index <= self.commit)
+
+    @property
+    def is_member(self) -> bool:
+        return self.is_voter or self.me in self.members.learners
 
     def priority(self, member: int) -> int:
         for peer in self.members.peers:
@@ -166,8 +176,11 @@ class Desk:
             self._write()
         if self.held and self.held[0][0] <= self.stored:
             self.stored_up_to(self.stored)
-        now_known = (self.role, self.removed, self.term, self.leader)
         members = self.log.configs[-1][1]
+        if members is not self.announced_members:
+            self.member = self.is_member
+            self.was_member = self.was_member or self.member
+        now_known = (self.role, (self.removed or not self.member) and self.is_gone, self.term, self.leader)
         if now_known != self.announced or self.announced_members is not members:
             self.announced, self.announced_members = now_known, members
             out.append(Changed(self.role_name, self.term, self.leader, self.members, self.why))
