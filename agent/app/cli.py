@@ -14,6 +14,7 @@ COMMANDS = {
     "cluster": ("agent.app.cluster_command", "the cluster that a running agent is in: members, health, keys, leave, ping, events"),
     "cache-sim": ("agent.app.cache_sim", "replay a key trace through the eviction policies"),
     "simulate": ("agent.app.simulate_command", "protocols in simulated time: membership of many members in one process"),
+    "maelstrom": ("agent.app.maelstrom_command", "a node for Maelstrom, and a runner that tests such nodes"),
     "plugin": ("agent.app.plugin_command", "make a plugin, or list those there are"),
     "config": ("agent.app.schema", "print the JSON schema or the reference"),
 }

@@ -22,10 +22,12 @@ REFUSED: Final = Refused()
 
 class Model(Protocol):
     name: str
-    initial: Hashable
     by_key: bool
     """Operations on different keys have nothing to do with each other, so that each key's history is checked alone (Herlihy and Wing,
     1990: linearizability is local)."""
+
+    @property
+    def initial(self) -> Hashable: ...
 
     def step(self, state: Any, operation: Operation) -> Any: ...
 
@@ -126,7 +128,7 @@ class Transactions:
     """
 
     name = "transactions"
-    initial: tuple[Any, ...] = ()
+    initial: Hashable = ()
     by_key = False
 
     def step(self, state: Any, operation: Operation) -> Any:
