@@ -13,6 +13,7 @@ COMMANDS = {
     "why": ("agent.app.why_command", "why an URL is answered as it is"),
     "cluster": ("agent.app.cluster_command", "the cluster that a running agent is in: members, health, keys, leave, ping, events"),
     "cache-sim": ("agent.app.cache_sim", "replay a key trace through the eviction policies"),
+    "wal": ("agent.app.wal_command", "look into a replica's log on the disk: verify it, or print its records"),
     "simulate": ("agent.app.simulate_command", "protocols in simulated time: membership of many members in one process"),
     "maelstrom": ("agent.app.maelstrom_command", "a node for Maelstrom, and a runner that tests such nodes"),
     "plugin": ("agent.app.plugin_command", "make a plugin, or list those there are"),

@@ -21,6 +21,7 @@ from agent.proxy.upstream import CLOSED, TUNNEL, ConnectionHome, Try, UpstreamCo
 from tests.fuzz.llhttp import METHODS, Requests, Responses
 from tests.fuzz.rig import RecordingTransport, Rig
 from tests.fuzz.swim_targets import SWIM_TARGETS
+from tests.fuzz.wal_targets import WAL_TARGETS
 
 POLICY: Final = HeaderPolicy()
 
@@ -317,4 +318,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "client": client,
     "upstream": upstream,
     **SWIM_TARGETS,
+    **WAL_TARGETS,
 }

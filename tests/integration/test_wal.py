@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import random
 import shutil
@@ -386,3 +387,36 @@ def test_the_close_of_a_log_lets_its_folder_go(tmp_path: Path) -> None:
         return [link for link in links if os.path.lexists(link) and str(tmp_path) in os.readlink(link)]
 
     assert not held()
+
+
+# -- `pilotfish wal`
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "agent", "wal", *words], capture_output=True, text=True, check=False)
+
+
+def test_the_command_verifies_and_prints_a_log_and_says_the_way_out_of_damage(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    write(folder, 100)
+    good = command("verify", str(folder))
+    assert good.returncode == 0, good.stderr
+    assert "group 'blue'" in good.stdout and "term 1, committed 99, snapshot 0, last entry 100" in good.stdout
+    records = command("dump", str(folder)).stdout
+    assert "head      group 'blue'" in records and "entries 100 to 100 of term 1, 64 octets, command" in records
+    found = json.loads(command("verify", "--json", str(folder)).stdout)
+    assert found["damage"] is None and found["recovery"]["recovered"]["entries"] == 100
+    segment = sorted(folder.glob("*.wal"))[1]
+    octets = bytearray(segment.read_bytes())
+    octets[600] ^= 1
+    segment.write_bytes(octets)
+    bad = command("verify", str(folder))
+    assert bad.returncode == 1
+    assert f"damaged (checksum): {segment.name}, offset" in bad.stdout and "move the folder away" in bad.stdout
+    assert "damaged:" in command("dump", str(segment)).stdout
+    assert segment.read_bytes() == octets
+    with pytest.raises(WalCorrupt, match=segment.name):
+        opened(folder)
+    none = command("verify", str(tmp_path))
+    assert none.returncode == 1 and "no log here" in none.stdout
+    assert command("verify", str(tmp_path / "nothing")).returncode == 2

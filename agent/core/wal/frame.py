@@ -128,7 +128,7 @@ def decode(data: bytes, offset: int, salt: int) -> Frame | None:
 def is_torn(data: bytes, offset: int, salt: int) -> bool:
     """Can what stands here be a record of which a crash kept only a part? Asked where `decode` found none.
 
-    Each sector of it is there or is zeros; the file may end within; or a part at its beginning is there and zeros follow.
+    Each sector of it is there or is zeros; the file may end within; or 8 octets or more at its beginning are there and zeros follow.
     """
     first = data[offset : sector_end(offset)]
     if not first.strip(b"\0"):
