@@ -59,6 +59,11 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pilotfish_mesh_invalidations_received": (COUNTER, ("kind",), "Other agents' invalidations applied here"),
     "pilotfish_mesh_invalidations_coalesced": (COUNTER, (), "Those that one that had not gone yet stood for"),
     "pilotfish_mesh_invalidations_widened": (COUNTER, (), "Soft purges of a whole service in place of more URLs than may wait"),
+    "pilotfish_mesh_load_probes": (
+        COUNTER,
+        ("result",),
+        "Members asked how busy they are, since what they had said was old: sent, answered",
+    ),
     "pilotfish_mesh_stale_marks": (COUNTER, (), "Times that everything older was marked stale, since invalidations were lost"),
     "pilotfish_connections": (GAUGE, ("listener",), "Open client connections"),
     "pilotfish_connections_accepted": (COUNTER, ("listener",), "Client connections so far"),

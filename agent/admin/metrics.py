@@ -111,6 +111,8 @@ def _mesh(families: Families, mesh: Any) -> None:
     for kind in KINDS:
         families.add("pilotfish_mesh_invalidations_sent", (kind,), mesh.sent.get(kind, 0))
         families.add("pilotfish_mesh_invalidations_received", (kind,), mesh.received.get(kind, 0))
+    for result, count in (("sent", mesh.probes.sent), ("answered", mesh.probes.answered)):
+        families.add("pilotfish_mesh_load_probes", (result,), count)
     for metric, value in (
         ("pilotfish_mesh_endpoints_kept", mesh.directory.kept),
         ("pilotfish_mesh_endpoints_refused", mesh.refused),

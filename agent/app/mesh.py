@@ -6,9 +6,10 @@ Everything here happens beside the requests. They see new endpoints, a cost, a b
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from agent.app.load_probes import LoadProbes
 from agent.app.loads import AppReport, LoadMeter
 from agent.core.cache.outbox import Outbox
-from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult
+from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import Announced, EndpointState, Health, Judgements, Load
 from agent.core.gossip.messages import Invalidation
 from agent.core.routing.advice import Advice, RemoteLoads
@@ -37,13 +38,14 @@ class FabricFace(Protocol):
     on_endpoints: Callable[[dict[str, tuple[AnnouncedEndpoint, ...]]], None]
     on_invalidation: Callable[[Invalidation], None]
     on_mark_stale: Callable[[float], None]
-    on_loads: Callable[[dict[str, Load]], None]
+    on_loads: Callable[[dict[str, Reported]], None]
     on_judgements: Callable[[dict[str, dict[str, Judgements]]], None]
     facts: Callable[[], LocalFacts]
     running: bool
 
     def members(self) -> list[Any]: ...
     def region_round_trips(self) -> dict[str, float]: ...
+    async def ask_load(self, name: str, wait_s: float) -> Load: ...
     def publish(self) -> None: ...
     def invalidate(self, kind: str, host: bytes, value: bytes, soft: bool) -> str: ...
     async def invalidate_and_wait(
@@ -60,6 +62,7 @@ class Mesh:
         self.directory = Directory(keep_s)
         self.advice = Advice()
         self.remote = RemoteLoads()
+        self.probes = LoadProbes(self._ask_load, self._heard_load)
         self.outbox = Outbox()
         self.meter = LoadMeter()
         self.announcer = Announcer(self._changed, agent.share)
@@ -100,6 +103,7 @@ class Mesh:
     def stop(self) -> None:
         self.agent.path.tell = None
         self.announcer.stop()
+        self.probes.stop()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -210,12 +214,20 @@ class Mesh:
 
     # -- what others say
 
-    def on_loads(self, loads: dict[str, Load]) -> None:
-        """Loads of live members, each as last reported; a member that is alive and silent has nothing new to say."""
+    def on_loads(self, loads: dict[str, Reported]) -> None:
+        """Loads of live members, each as last reported."""
         now = self.agent.loop.time()
-        for member, load in loads.items():
-            for address in self._members.get(member, ()):
-                self.remote.report(address, float(load.in_flight + load.queue), max(load.cpu, load.ai), now)
+        for member, reported in loads.items():
+            self._heard_load(member, reported.load, now - reported.age_s)
+
+    def _heard_load(self, member: str, load: Load, now: float) -> None:
+        for address in self._members.get(member, ()):
+            self.remote.report(address, float(load.in_flight + load.queue), max(load.cpu, load.ai), now)
+
+    async def _ask_load(self, member: str, wait_s: float) -> Load:
+        if self.fabric is None:
+            raise LookupError(member)
+        return await self.fabric.ask_load(member, wait_s)
 
     def on_judgements(self, judgements: dict[str, dict[str, Judgements]]) -> None:
         """Live members' judgements, by service."""
@@ -243,6 +255,9 @@ class Mesh:
         self._started = self._started or self._running
         if now >= self._look_at:
             self._look(now)
+        if self._running:
+            others = {member: addresses for member, addresses in self._members.items() if member != self.agent.agent_id}
+            self.probes.tick(self.agent.path.clusters.values(), others, self.remote.reported_at, now)
         for cluster in self.agent.path.clusters.values():
             cluster.set_distances(self._classes)
             self.remote.refresh(cluster.endpoints, now)

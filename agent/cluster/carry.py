@@ -43,7 +43,7 @@ def gossip_effect(fabric: "Fabric", effect: gossip.Effect) -> None:
     elif isinstance(effect, gossip.SendStream):
         driver.feed(swim.SendUser(effect.to, stamps.close(GOSSIP, effect.payload), reliable=True))
     elif isinstance(effect, gossip.Changed):
-        fabric.peers.changed(effect.node, effect.key, effect.value)
+        fabric.peers.changed(effect.node, effect.key, effect.value, time.monotonic())
     elif isinstance(effect, gossip.Forgot):
         fabric.peers.forgot(effect.node)
     elif isinstance(effect, gossip.Apply):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from agent.cluster import carry
+from agent.cluster import carry, questions
 from agent.cluster.asks import Acting, Asks
 from agent.cluster.config import ClusterConfig
 from agent.cluster.events import Event, Events
-from agent.cluster.far import Regions, not_known, waited
+from agent.cluster.far import Regions, not_known, said, waited
 from agent.cluster.figures import Figures
 from agent.cluster.frame import Stamps
 from agent.cluster.gossiper import Gossiper
@@ -30,7 +30,7 @@ from agent.cluster.validate import key_octets
 from agent.cluster.wellbeing import Wellbeing
 from agent.core.gossip.across import renamed
 from agent.core.gossip.core import GossipConfig, GossipCore
-from agent.core.gossip.face import LocalFacts, PurgeResult
+from agent.core.gossip.face import LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import CacheUse, Fact, Judgements, Load, decode
 from agent.core.gossip.invalidation import FENCE, decode_context, encode_context
 from agent.core.gossip.messages import Invalidation, Stream, UnreadableError
@@ -57,7 +57,6 @@ SECOND_S: Final = 1.0
 LEAVE_SLACK_S: Final = 0.5
 TOGETHER_S: Final = 0.02
 """New endpoints that come within this time are told together."""
-PING_WAIT_S: Final = 2.0
 DATAGRAM_BYTES: Final = 1400
 INCARNATION_EPOCH: Final = 1_704_067_200
 """Incarnations of a life begin at its seconds since 2024: a restarted member is heard at once. One whose clock went back refutes."""
@@ -79,7 +78,7 @@ class Fabric:
         self.on_mark_stale: Callable[[float], None] = lambda older_than: None
         """What was requested from an upstream before that moment (of `time.perf_counter`) must be validated before its next use."""
         self.on_judgements: Callable[[dict[str, dict[str, Judgements]]], None] = lambda judgements: None
-        self.on_loads: Callable[[dict[str, Load]], None] = lambda loads: None
+        self.on_loads: Callable[[dict[str, Reported]], None] = lambda loads: None
         self.facts: Callable[[], LocalFacts] = LocalFacts
         """Asked each second, and at `publish`."""
         self.cache_use: Callable[[], CacheUse | None] = lambda: None
@@ -99,6 +98,7 @@ class Fabric:
         self.left = asyncio.Event()
         """Set once the others have been told that we leave."""
         self._profile = own_profile(region, zone, "", config.tags)
+        self._load = Load()
         self._leaving = False
         self._tasks: list[asyncio.Task[None]] = []
         self.running = False
@@ -238,6 +238,7 @@ class Fabric:
         """Ask `facts` now and tell what changed; what is urgent goes at once."""
         if self.running and not self._leaving:
             facts = self.facts()
+            self._load = facts.load
             self.publisher.tell(facts, time.monotonic(), self.swim.live_count)
             if self.gateway is not None:
                 self.gateway.on_own(facts.endpoints)
@@ -288,18 +289,11 @@ class Fabric:
 
     async def ping(self, name: str) -> float:
         """Seconds to a member and back. LookupError: no such member. TimeoutError: no answer."""
-        node = self.swim.member(name)
-        if node is None or not self.running:
-            raise LookupError(f"no member is called {name}")
-        if name == self.name:
-            return 0.0
-        if name not in self.peers.live and node.state < DEAD and self.swim.rtt_s(name) > 0.0:
-            return self.swim.rtt_s(name)  # a member of another program: what probing measured
-        began = time.monotonic()
-        answers = await self.asks.ask((name,), self.stamps.now(), "echo", (), PING_WAIT_S)
-        if name not in answers:
-            raise TimeoutError(f"{name} has not answered within {PING_WAIT_S:g} s")
-        return time.monotonic() - began
+        return await questions.ping(self, name)
+
+    async def ask_load(self, name: str, wait_s: float) -> Load:
+        """How busy a member is now. TimeoutError: no answer. ValueError: none that can be read."""
+        return await questions.load_of(self, name, wait_s)
 
     async def change_keys(self, operation: str, key: str = "") -> dict[str, Any]:
         """list, install, use or remove, on every member. ValueError says what is wrong, and never holds the key."""
@@ -310,6 +304,8 @@ class Fabric:
             return ()
         if what == "keys":
             return self.key_orders.obey(*arguments[:2])
+        if what == "load":
+            return (said(self._load),)
         return self.act(what, arguments)
 
     # -- each second
@@ -337,7 +333,7 @@ class Fabric:
 
     def _tell_path(self) -> None:
         self.on_judgements(self.peers.judgements())
-        self.on_loads(self.peers.loads())
+        self.on_loads(self.peers.loads(time.monotonic()))
 
     # -- for the parts
 

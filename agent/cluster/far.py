@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from agent.core.gossip.across import inside, renamed
 from agent.core.gossip.face import PurgeResult, RegionResult
-from agent.core.gossip.facts import FarRegions
+from agent.core.gossip.facts import FarRegions, Load
 from agent.core.gossip.invalidation import FENCE
 from agent.core.gossip.messages import Stream
 
@@ -69,7 +69,7 @@ class RegionKeys(Struct, frozen=True):
     holders: dict[str, int] = {}
 
 
-T = TypeVar("T", RegionPurged, RegionKeys)
+T = TypeVar("T", RegionPurged, RegionKeys, Load)
 
 
 def said(what: Struct) -> str:

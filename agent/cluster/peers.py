@@ -7,7 +7,7 @@ trips is three times as large decoded.
 from collections.abc import Callable, Iterable
 
 from agent.cluster.identity import Profile
-from agent.core.gossip.face import AnnouncedEndpoint
+from agent.core.gossip.face import AnnouncedEndpoint, Reported
 from agent.core.gossip.facts import Announced, Fact, Far, FarRegions, Judgements, Load, decode
 from agent.core.gossip.messages import UnreadableError
 
@@ -24,6 +24,7 @@ class Peers:
         self._tell_endpoints = tell_endpoints
         self._defer = defer
         self._facts: dict[str, dict[str, Fact]] = {}
+        self._loads_at: dict[str, float] = {}
         self._live: dict[str, Profile] = {}
         self._announcing: dict[str, dict[str, tuple[Announced, ...]]] = {}
         """Member → key → what it announces, or tells of other regions."""
@@ -55,7 +56,7 @@ class Peers:
         if self._live.pop(member, None) is not None and member in self._announcing:
             self._touch(self._of(member), at_once=True)
 
-    def changed(self, member: str, key: str, value: bytes | None) -> None:
+    def changed(self, member: str, key: str, value: bytes | None, now: float = 0.0) -> None:
         """A key has another value, or (None) is gone."""
         fact = None
         if value is not None:
@@ -65,6 +66,8 @@ class Peers:
                 self.unreadable += 1
         held = self._facts.setdefault(member, {})
         before = held.pop(key, None)
+        if isinstance(fact, Load):
+            self._loads_at[member] = now
         if isinstance(fact, Load | Judgements | Announced | Far | FarRegions):
             held[key] = fact
         old, new = _announced(before), _announced(fact)
@@ -81,18 +84,19 @@ class Peers:
     def forgot(self, member: str) -> None:
         """Nothing is known of it any more."""
         self._facts.pop(member, None)
+        self._loads_at.pop(member, None)
         announced = self._of(member)
         self._announcing.pop(member, None)
         if announced and member in self._live:
             self._touch(announced, at_once=True)
 
-    def loads(self) -> dict[str, Load]:
-        """Of live peers."""
+    def loads(self, now: float) -> dict[str, Reported]:
+        """Of live peers, as told last."""
         found = {}
         for member in self._live:
             load = self.facts(member).get("load")
             if isinstance(load, Load):
-                found[member] = load
+                found[member] = Reported(load, now - self._loads_at.get(member, now))
         return found
 
     def judgements(self) -> dict[str, dict[str, Judgements]]:

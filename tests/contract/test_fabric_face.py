@@ -9,7 +9,7 @@ import pytest
 
 from agent.cluster.config import ClusterConfig
 from agent.cluster.fabric import Fabric
-from agent.core.gossip.face import LocalFacts
+from agent.core.gossip.face import LocalFacts, Reported
 from agent.core.gossip.facts import Announced, EndpointState, Judgements, Load
 from agent.runtime.log import Logger
 from tests.harness.fabric_pair import FakeNet
@@ -95,7 +95,7 @@ def test_endpoints_are_told_when_they_come_and_when_they_go(net: Any) -> None:
 
 
 def test_loads_and_judgements_of_live_peers_are_told_again_and_again(net: Any) -> None:
-    loads: list[dict[str, Load]] = []
+    loads: list[dict[str, Reported]] = []
     judged: list[dict[str, dict[str, Judgements]]] = []
     said = LocalFacts(load=Load(cpu=0.9, in_flight=7), judgements={"web": Judgements({"10.0.0.1:80": EndpointState(1)})})
 
@@ -106,12 +106,15 @@ def test_loads_and_judgements_of_live_peers_are_told_again_and_again(net: Any) -
             fabric.on_loads, fabric.on_judgements = loads.append, judged.append
 
     async def run() -> None:
-        async with pair(net, prepare):
-            await until(lambda: loads and loads[-1].get("b") and loads[-1]["b"].cpu > 0.7)
+        async with pair(net, prepare) as (a, _):
+            await until(lambda: loads and loads[-1].get("b") and loads[-1]["b"].load.cpu > 0.7)
             await until(lambda: judged and judged[-1].get("b"))
             assert judged[-1]["b"]["web"].endpoints["10.0.0.1:80"].breaker == 1
             count = len(loads)
             await until(lambda: len(loads) > count and loads[-1].get("b"))
+            assert (await a.ask_load("b", 5.0)).in_flight == 7
+            with pytest.raises(TimeoutError):
+                await a.ask_load("nobody", 0.05)
 
     asyncio.run(run())
 

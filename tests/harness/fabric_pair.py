@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult
+from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import Judgements, Load
 from agent.core.gossip.invalidation import decode_context, encode_context
 from agent.core.gossip.messages import Invalidation, Stream
@@ -61,7 +61,7 @@ class FakeFabric:
         self.on_endpoints: Callable[[Any], None] = lambda endpoints: None
         self.on_invalidation: Callable[[Invalidation], None] = lambda item: None
         self.on_mark_stale: Callable[[float], None] = lambda older_than: None
-        self.on_loads: Callable[[dict[str, Load]], None] = lambda loads: None
+        self.on_loads: Callable[[dict[str, Reported]], None] = lambda loads: None
         self.on_judgements: Callable[[dict[str, dict[str, Judgements]]], None] = lambda judgements: None
         self._endpoints: dict[str, tuple[AnnouncedEndpoint, ...]] = {}
         self._sequence = 0
@@ -85,7 +85,7 @@ class FakeFabric:
         while True:
             await asyncio.sleep(TOLD_S)
             self.publish()
-            self.on_loads({peer.name: peer.said.load for peer in self._peers()})
+            self.on_loads({peer.name: Reported(peer.said.load) for peer in self._peers()})
             self.on_judgements({peer.name: peer.said.judgements for peer in self._peers() if peer.said.judgements})
 
     def _peers(self) -> list["FakeFabric"]:
@@ -106,6 +106,12 @@ class FakeFabric:
 
     def region_round_trips(self) -> dict[str, float]:
         return self.regions
+
+    async def ask_load(self, name: str, wait_s: float) -> Load:
+        for peer in self._peers():
+            if peer.name == name:
+                return peer.said.load
+        raise TimeoutError(name)
 
     def publish(self) -> None:
         if self.running:

@@ -125,3 +125,15 @@ def test_a_request_under_way_at_an_endpoint_that_goes_is_not_cut() -> None:
             wait_until(lambda: not fleet.endpoints("a"), "the endpoint to be gone")
             release.set()
             assert client.until(b"te") == b"te"
+
+
+def test_a_member_that_gets_requests_and_says_nothing_new_is_asked_how_busy_it_is() -> None:
+    with Fleet("a", "b", alone=("a",)) as fleet:
+        fleet.wait_for_endpoints("b", by=("a",))
+
+        def asked() -> bool:
+            fleet.ask("a")
+            return fleet.agents["a"].metric("pilotfish_mesh_load_probes_total", result="answered") >= 2
+
+        wait_until(asked, "b to be asked while it is silent", 30.0)
+        assert fleet.agents["b"].metric("pilotfish_mesh_load_probes_total", result="sent") == 0

@@ -13,6 +13,13 @@ class AnnouncedEndpoint(Struct, frozen=True):
     far: bool = False
 
 
+class Reported(Struct, frozen=True):
+    """The load that a member told last, and how long ago."""
+
+    load: Load
+    age_s: float = 0.0
+
+
 class LocalFacts(Struct, frozen=True):
     """All that this agent says of itself. What was there the last time and is not any more is withdrawn."""
 

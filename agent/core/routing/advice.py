@@ -123,7 +123,7 @@ class Advice:
 
 
 FRESH_S: Final = 10.0
-"""A reported load older than this counts for nothing (a cluster of 200 reports each member's every 10 s; see `damper`)."""
+"""A load reported longer ago counts for nothing; before that whoever gets requests is asked (`agent.app.load_probes`)."""
 CPU_BUSY: Final = 0.8
 """Share of its processor limit above which an endpoint costs more, linearly, twice as much at the limit."""
 ADDED_MAX: Final = 3.0
@@ -142,9 +142,15 @@ class RemoteLoads:
         self._by_address: dict[str, tuple[float, float, float]] = {}
 
     def report(self, address: str, in_flight: float, cpu: float, now: float) -> None:
-        """An endpoint's agent reports its load."""
-        if address in self._by_address or len(self._by_address) < ENDPOINTS_MAX:
+        """An endpoint's agent reported its load then; what is known from later stays."""
+        before = self._by_address.get(address)
+        if (before is not None and before[0] <= now) or (before is None and len(self._by_address) < ENDPOINTS_MAX):
             self._by_address[address] = (now, max(in_flight, 0.0), max(cpu, 0.0))
+
+    def reported_at(self, address: str) -> float:
+        """When its load was heard last; long ago where it never was."""
+        report = self._by_address.get(address)
+        return report[0] if report is not None else float("-inf")
 
     def forget(self, address: str) -> None:
         self._by_address.pop(address, None)

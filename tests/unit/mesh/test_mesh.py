@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from agent.app.config import AgentIdentity, Settings
+from agent.app.load_probes import PROBES_A_SECOND, LoadProbes
 from agent.app.mesh import Mesh
 from agent.core.cache.config import CachePolicy
 from agent.core.cache.outbox import QUEUE_MAX
 from agent.core.cache.store import CacheStore
-from agent.core.gossip.face import LocalFacts
+from agent.core.gossip.face import LocalFacts, Reported
 from agent.core.gossip.facts import Announced, EndpointState, Judgements, Load
 from agent.core.routing.cluster import Cluster
 from agent.core.routing.config import Service
@@ -107,7 +108,8 @@ def test_many_changes_in_one_turn_are_one_assignment() -> None:
 def test_a_busy_member_costs_more_and_says_so_no_longer_when_it_is_gone() -> None:
     async def work(rig: Rig) -> None:
         now = rig.agent.loop.time()
-        rig.mesh.on_loads({"b": Load(in_flight=40), "c": Load(cpu=1.0), "d": Load(ai=1.0), "e": Load(in_flight=2)})
+        loads = {"b": Load(in_flight=40), "c": Load(cpu=1.0), "d": Load(ai=1.0), "e": Load(in_flight=2)}
+        rig.mesh.on_loads({name: Reported(load) for name, load in loads.items()})
         rig.mesh.tick(now)
         assert rig.endpoint("e").resting == 1.0
         assert all(rig.endpoint(name).resting > 1.5 for name in "bcd")
@@ -176,3 +178,47 @@ def test_other_regions_are_as_far_as_the_gateways_say() -> None:
         assert rig.mesh._classes["us"] < rig.mesh._classes["ap"]
 
     with_rig(work)
+
+
+def test_whoever_gets_requests_and_was_silent_is_asked_and_nobody_else() -> None:
+    async def work(rig: Rig) -> None:
+        now = rig.agent.loop.time()
+        rig.said["b"] = LocalFacts(load=Load(in_flight=40), endpoints=rig.said["b"].endpoints)
+        rig.peers["b"].publish()
+        rig.mesh.on_loads({name: Reported(Load(in_flight=1), 20.0 if name in "bc" else 0.0) for name in PEERS})
+        rig.endpoint("b").requests += 1
+        rig.endpoint("d").requests += 1
+        rig.mesh.tick(now)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        # c has no requests; what d said is new.
+        assert (rig.mesh.probes.sent, rig.mesh.probes.answered) == (1, 1)
+        rig.mesh.tick(now + 0.5)
+        assert rig.endpoint("b").resting > 1.5 and rig.mesh.probes.sent == 1
+        rig.mesh.tick(now + 30.0)  # no requests since: nobody is asked, and what was said counts no more
+        await asyncio.sleep(0)
+        assert rig.endpoint("b").resting == 1.0 and rig.mesh.probes.sent == 1
+
+    with_rig(work)
+
+
+def test_probes_have_a_rate_whatever_number_is_silent() -> None:
+    async def work() -> None:
+        asked: list[str] = []
+
+        async def ask(member: str, wait_s: float) -> Load:
+            asked.append(member)
+            raise TimeoutError
+
+        probes = LoadProbes(ask, lambda member, load, now: None)
+        members = {f"m{number:02}": [f"10.0.0.{number}:80"] for number in range(40)}
+        endpoints = [SimpleNamespace(address=each[0], requests=0) for each in members.values()]
+        for second in range(5):
+            for endpoint in endpoints:
+                endpoint.requests += 1
+            probes.tick([SimpleNamespace(endpoints=endpoints)], members, lambda address: float("-inf"), 100.0 + second)  # type: ignore[list-item]
+            await asyncio.sleep(0)
+        assert len(asked) == probes.sent == 5 * PROBES_A_SECOND
+        assert probes.answered == 0
+
+    asyncio.run(work())
