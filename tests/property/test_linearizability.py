@@ -66,6 +66,8 @@ def asked_and_told(model: Model) -> st.SearchStrategy[tuple[str, tuple[Any, ...]
     micro = st.one_of(
         st.tuples(st.just("r"), few, st.one_of(st.none(), st.just((1,)), st.just((1, 2)), st.just((2, 1)))),
         st.tuples(st.just("append"), few, st.integers(1, 2)),
+        st.tuples(st.just("w"), st.just("register"), st.integers(1, 2)),
+        st.tuples(st.just("r"), st.just("register"), st.one_of(st.none(), st.integers(1, 2))),
     )
     return st.lists(micro, min_size=1, max_size=2).map(lambda told: ("txn", (tuple(told),), tuple(told)))
 

@@ -24,7 +24,7 @@ def _paragraph(verdict: Verdict) -> str:
     assert stuck is not None
     place = "" if verdict.key is None else f"key {verdict.key!r}: "
     if verdict.linearizable is None:
-        head = f"{place}not decided within {verdict.configurations} configurations; the search came up to the return of"
+        head = f"{place}not decided: after {verdict.configurations} configurations the search had come up to the return of"
     else:
         head = f"{place}not linearizable as a {verdict.model.name}. No order of its {len(verdict.operations)} operations allows"
     before = sum(one.end < stuck.end for one in verdict.operations)
