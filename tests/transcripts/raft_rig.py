@@ -269,7 +269,8 @@ class Rig:
         if isinstance(effect, io.Persist):
             hard = effect.hard
             entries = "".join(f" {self.entry(one)}" for one in effect.entries)
-            return f"write {effect.number}: term {hard.term} vote {hard.vote} commit {hard.commit}{entries}{'' if effect.sync else ' (lazily)'}"
+            lazily = "" if effect.sync else " (lazily)"
+            return f"write {effect.number}: term {hard.term} vote {hard.vote} commit {hard.commit}{entries}{lazily}"
         if isinstance(effect, io.Deliver):
             return "deliver" + "".join(f" {self.entry(one)}" for one in effect.entries)
         if isinstance(effect, io.Proposed):

@@ -60,6 +60,7 @@ class Progress:
     def become_snapshot(self, meta: SnapshotMeta) -> None:
         self._reset(SNAPSHOT)
         self.meta = meta
+        self.next = meta.index + 1
 
     def _reset(self, state: int) -> None:
         self.state = state

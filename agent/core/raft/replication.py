@@ -53,14 +53,16 @@ class Replication:
             if progress.next <= log.offset:
                 self._offer_snapshot(member, progress)
                 return
-            if progress.state == REPLICATE:
-                full = len(progress.inflight) >= config.max_inflight or progress.inflight_bytes >= config.max_inflight_bytes
-                if full or progress.next > log.last:
-                    break
+            if progress.state == REPLICATE and (progress.next > log.last or self._is_full(progress)):
+                break
             self._send(member, progress, config.max_batch_bytes)
             empty = False
         if empty and progress.state == REPLICATE:
             self._send(member, progress, 0)
+
+    def _is_full(self, progress: Progress) -> bool:
+        config = self._desk.config
+        return len(progress.inflight) >= config.max_inflight or progress.inflight_bytes >= config.max_inflight_bytes
 
     def _send(self, member: int, progress: Progress, bytes_max: int) -> None:
         desk = self._desk
@@ -76,13 +78,12 @@ class Replication:
             progress.note_sent(last, log.batch_bytes(progress.next, last))
             progress.next = last + 1
 
-    def send_commit(self) -> bool:
-        """Tell the commit index to those who have not heard of it."""
+    def send_commit(self) -> None:
+        """Tell the commit index to those who have not heard of it, and will not with the next entries."""
         desk = self._desk
         for member, progress in self.progress.items():
-            if progress.commit_sent < desk.commit and progress.state == REPLICATE:
+            if progress.commit_sent < desk.commit and progress.state == REPLICATE and not self._is_full(progress):
                 self._send(member, progress, 0)
-        return True
 
     def on_reply(self, member: int, progress: Progress, message: AppendReply) -> bool:
         """True: it has more than was known."""
