@@ -64,6 +64,7 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
         ("result",),
         "Members asked how busy they are, since what they had said was old: sent, answered",
     ),
+    "pilotfish_mesh_hot_keys": (GAUGE, (), "Keys in the digest of what the cache has that is asked for most, which other members get"),
     "pilotfish_mesh_stale_marks": (COUNTER, (), "Times that everything older was marked stale, since invalidations were lost"),
     "pilotfish_connections": (GAUGE, ("listener",), "Open client connections"),
     "pilotfish_connections_accepted": (COUNTER, ("listener",), "Client connections so far"),

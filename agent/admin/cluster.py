@@ -10,6 +10,7 @@ from aiohttp import web
 
 from agent.admin import mesh
 from agent.admin.events import EventRing
+from agent.proxy.purging import subject
 
 NO_CLUSTER: Final = (
     "no cluster is configured: set cluster.bind and cluster.seeds (docs/configuration.md) and start the agent again; "
@@ -64,6 +65,7 @@ class ClusterApi:
             ("/cluster", self.snapshot),
             ("/cluster/members", self.members),
             ("/cluster/wan", self.wan),
+            ("/cluster/holders", self.holders),
             ("/cluster/health", self.health),
             ("/cluster/keys", self.keys),
             ("/cluster/events", self.events),
@@ -101,6 +103,16 @@ class ClusterApi:
 
     async def wan(self, request: web.Request) -> web.StreamResponse:
         return _json(await self._fabric().wan())
+
+    async def holders(self, request: web.Request) -> web.StreamResponse:
+        self._fabric()
+        service, url = request.query.get("service", ""), request.query.get("url", "")
+        try:
+            host, target = subject("url", url)
+        except ValueError as error:
+            raise Refused(400, f"url: found {url!r}, expected http://host/path: {error}") from None
+        members, told_by = self.agent.mesh.holders(service, host, target) if self.agent.mesh is not None else ([], 0)
+        return _json({"service": service, "url": url, "members": members, "told_by": told_by})
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         found = self._fabric().snapshot()

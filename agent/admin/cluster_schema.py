@@ -43,6 +43,7 @@ _MEMBER: Final = fields(
     health=or_null(_HEALTH),
     load=or_null(_LOAD),
     cache=or_null(fields(entries=COUNT, bytes=COUNT, hits=COUNT, asked=COUNT)),
+    hot=or_null(fields(keys=COUNT, bits=COUNT)),
 )
 _COUNTS: Final = fields(**dict.fromkeys(STATES, COUNT))
 _KEYS: Final = array(fields(fingerprint=TEXT, bits=COUNT, primary=FLAG))
@@ -92,6 +93,7 @@ def components(clusters: Schema) -> dict[str, Schema]:
             keys=array(fields(fingerprint=TEXT, primary=FLAG, members=COUNT)),
             regions_=mapping(fields(acknowledged=COUNT, of=COUNT)),
         ),
+        "Holders": fields(service=TEXT, url=TEXT, members=array(TEXT), told_by=COUNT),
         "Left": fields(status=one_of("left")),
         "PingWish": fields(member=TEXT),
         "Ping": fields(member=TEXT, rtt_ms=NUMBER),
@@ -119,6 +121,13 @@ PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "post": operation(
             "List, install, use or remove a key across the cluster", {200: "KeysChanged", 400: "Error", 404: "Error"}, body="KeyChange"
         ),
+    },
+    "/cluster/holders": {
+        "get": operation(
+            "Members whose digest of hot keys seems to have a URL",
+            {200: "Holders", 400: "Error", 404: "Error"},
+            {"service": "of the cache", "url": "http://host/path"},
+        )
     },
     "/cluster/leave": {"post": operation("Leave the cluster; the agent goes on alone", {200: "Left", 404: "Error"})},
     "/cluster/ping": {

@@ -120,6 +120,7 @@ def _mesh(families: Families, mesh: Any) -> None:
         ("pilotfish_mesh_advice_taken", mesh.advice.given),
         ("pilotfish_mesh_invalidations_coalesced", mesh.outbox.coalesced),
         ("pilotfish_mesh_invalidations_widened", mesh.outbox.widened),
+        ("pilotfish_mesh_hot_keys", mesh.hot.value.keys if mesh.hot.value is not None else 0),
         ("pilotfish_mesh_stale_marks", mesh.stale_marks),
     ):
         families.add(metric, (), value)

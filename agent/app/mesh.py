@@ -6,9 +6,12 @@ Everything here happens beside the requests. They see new endpoints, a cost, a b
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from agent.app.hot_keys import HotDigest
 from agent.app.load_probes import LoadProbes
 from agent.app.loads import AppReport, LoadMeter
+from agent.core.cache.config import CachePolicy
 from agent.core.cache.outbox import Outbox
+from agent.core.cache.rules import key_of
 from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import Announced, EndpointState, Health, Judgements, Load
 from agent.core.gossip.messages import Invalidation
@@ -28,6 +31,7 @@ LAG_DEGRADED_S: Final = 0.25
 JUDGED_MAX: Final = 64
 LOOK_MEMBERS_A_SECOND: Final = 200
 """Members are looked over each second, more seldom where there are more: what is urgent comes by itself."""
+DEFAULT_POLICY: Final = CachePolicy()
 WITHDRAW_S: Final = 0.5
 """The least between withdrawing an announcement and closing listeners: rumour reaches a thousand members in less."""
 
@@ -46,6 +50,7 @@ class FabricFace(Protocol):
     def members(self) -> list[Any]: ...
     def region_round_trips(self) -> dict[str, float]: ...
     async def ask_load(self, name: str, wait_s: float) -> Load: ...
+    def holders(self, keys: tuple[bytes, ...]) -> tuple[list[str], int]: ...
     def publish(self) -> None: ...
     def invalidate(self, kind: str, host: bytes, value: bytes, soft: bool) -> str: ...
     async def invalidate_and_wait(
@@ -65,6 +70,7 @@ class Mesh:
         self.probes = LoadProbes(self._ask_load, self._heard_load)
         self.outbox = Outbox()
         self.meter = LoadMeter()
+        self.hot = HotDigest()
         self.announcer = Announcer(self._changed, agent.share)
         self.sent: dict[str, int] = {}
         """Invalidations by kind."""
@@ -182,7 +188,7 @@ class Mesh:
         """Asked by the fabric about each second."""
         agent = self.agent
         load = self.meter.read(agent.path, agent.application, agent.loop_lag_s)
-        return LocalFacts(self._health(), load, self._judgements(), tuple(self._own()))
+        return LocalFacts(self._health(), load, self._judgements(), tuple(self._own()), self.hot.value)
 
     def report(self, ai: float | None, in_flight: int | None, queue: int | None, ttl_s: float) -> None:
         """The application reports its load; what is None it does not say."""
@@ -207,6 +213,13 @@ class Mesh:
             if judged and name != "application" and len(name) <= 128:
                 found[name] = Judgements(judged)
         return found
+
+    def holders(self, service: str, host: bytes, target: bytes) -> tuple[list[str], int]:
+        """Which other members seem to hold a response as one that is asked for much, and how many tell of theirs at all."""
+        table = self.agent.path.table
+        keys = {key_of(service, host.lower(), target, DEFAULT_POLICY)}
+        keys.update(key_of(shaped, host.lower(), target, policy) for shaped, policy in table.shaped if shaped.startswith(service))
+        return self.fabric.holders(tuple(sorted(keys))) if self.fabric is not None else ([], 0)
 
     def withdraw(self) -> float:
         """Announce nothing any more; how long others need to see it."""
@@ -253,6 +266,7 @@ class Mesh:
     def tick(self, now: float) -> None:
         """To be called about each second."""
         self._started = self._started or self._running
+        self.hot.tick(self.agent.path.store)
         if now >= self._look_at:
             self._look(now)
         if self._running:

@@ -31,9 +31,9 @@ from agent.cluster.wellbeing import Wellbeing
 from agent.core.gossip.across import renamed
 from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.face import LocalFacts, PurgeResult, Reported
-from agent.core.gossip.facts import CacheUse, Fact, Judgements, Load, decode
+from agent.core.gossip.facts import CacheUse, Fact, Judgements, Load, readable
 from agent.core.gossip.invalidation import FENCE, decode_context, encode_context
-from agent.core.gossip.messages import Invalidation, Stream, UnreadableError
+from agent.core.gossip.messages import Invalidation, Stream
 from agent.core.swim.config import PRESETS
 from agent.core.swim.core import Swim
 from agent.core.swim.envelope import Envelope
@@ -210,15 +210,18 @@ class Fabric:
         state = self.gossiper.core.nodes.by_name.get(name)
         if state is None or (name != self.name and name not in self.peers.live):
             return {}
-        found = {}
-        for key, value in state.live():
-            try:
-                fact = decode(key, value)
-            except UnreadableError:
-                continue  # counted when it came
-            if fact is not None:
-                found[key] = fact
-        return found
+        facts = {key: readable(key, value) for key, value in state.live()}
+        return {key: fact for key, fact in facts.items() if fact is not None}
+
+    def fact_of(self, name: str, key: str) -> Fact | None:
+        """One of these; None where it is not there."""
+        state = self.gossiper.core.nodes.by_name.get(name)
+        value = state.value(key) if state is not None and (name == self.name or name in self.peers.live) else None
+        return readable(key, value) if value is not None else None
+
+    def holders(self, keys: tuple[bytes, ...]) -> tuple[list[str], int]:
+        """Which members seem to have one of these keys of the cache among their hot ones, and how many say which theirs are."""
+        return questions.holders(self, keys)
 
     def snapshot(self) -> dict[str, Any]:
         """All that the admin API shows."""

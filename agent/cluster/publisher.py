@@ -9,9 +9,9 @@ from agent.core.gossip.facts import CacheUse, FarRegions, RoundTrips, encode
 from agent.core.gossip.io import Publish
 
 HOT_S: Final = 30.0
-"""Least time between two filters of hot keys: each is 1.3 kB to every member."""
-HOT_CLUSTER_A_SECOND: Final = 10.0
-"""Filters that all members together make."""
+"""Least time between two filters of hot keys: each is up to 1 kB to every member."""
+HOT_CLUSTER_A_SECOND: Final = 2.0
+"""Filters that all members together make: 2 kB a second to each of them at most."""
 CACHE_S: Final = 5.0
 CACHE_CLUSTER_A_SECOND: Final = 10.0
 PEERS_S: Final = 10.0
@@ -52,6 +52,8 @@ class Publisher:
         load = self._damper.report(now, facts.load, members)
         if load is not None:
             items.append(("load", encode(load)))
+        if facts.hot is None and "hot" in self._said:
+            items.append(("hot", None))
         if facts.hot is not None and now - self._hot_at >= max(HOT_S, members / HOT_CLUSTER_A_SECOND):
             value = encode(facts.hot)
             if value != self._said.get("hot"):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from agent.cluster.identity import Profile, decode_profile
-from agent.core.gossip.facts import HEALTH_LEVELS, Announced, CacheUse, Fact, Health, Judgements, Load, RoundTrips
+from agent.core.gossip.facts import HEALTH_LEVELS, Announced, CacheUse, Fact, Health, HotKeys, Judgements, Load, RoundTrips
 from agent.core.swim.members import place_of
 from agent.core.swim.messages import STATE_NAMES, NodeState
 
@@ -105,7 +105,7 @@ def _wan(gateway: "Gateway", wan: "Fabric") -> dict[str, Any]:
 
 
 def _member(row: Row, facts: dict[str, Fact]) -> dict[str, Any]:
-    health, load, cache, peers = facts.get("health"), facts.get("load"), facts.get("cache"), facts.get("peers")
+    health, load, cache, peers, hot = (facts.get(key) for key in ("health", "load", "cache", "peers", "hot"))
     profile = row.profile
     return {
         "name": row.name,
@@ -127,6 +127,7 @@ def _member(row: Row, facts: dict[str, Fact]) -> dict[str, Any]:
             if isinstance(cache, CacheUse)
             else None
         ),
+        "hot": {"keys": hot.keys, "bits": len(hot.bits) * 8} if isinstance(hot, HotKeys) else None,
         "peers_ms": {name: round(s * 1000, 3) for name, s in peers.seconds.items()} if isinstance(peers, RoundTrips) else None,
         "announced": [_announced(fact) for _, fact in sorted(facts.items(), key=lambda item: item[0]) if isinstance(fact, Announced)],
         "judgements": [

@@ -41,6 +41,7 @@ def member(name: str, zone: str = "a", state: str = "alive", **more: Any) -> dic
         "health": {"level": "ok", "reason": ""},
         "load": {"cpu": 0.31, "memory": 0.5, "loop_lag_s": 0.001, "in_flight": 4, "queue": 0, "ai": 0.0, "latency": {}},
         "cache": {"entries": 10, "bytes": 4096, "hits": 80, "asked": 100},
+        "hot": {"keys": 3, "bits": 64},
         "peers_ms": {"test-1": 0.5},
         "announced": [],
         "judgements": [],

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from agent.core.gossip.bloom import may_hold
 from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import Judgements, Load
 from agent.core.gossip.invalidation import decode_context, encode_context
@@ -106,6 +107,10 @@ class FakeFabric:
 
     def region_round_trips(self) -> dict[str, float]:
         return self.regions
+
+    def holders(self, keys: tuple[bytes, ...]) -> tuple[list[str], int]:
+        telling = [(peer.name, peer.said.hot) for peer in self._peers() if peer.said.hot is not None]
+        return [name for name, hot in telling if any(may_hold(hot, key) for key in keys)], len(telling)
 
     async def ask_load(self, name: str, wait_s: float) -> Load:
         for peer in self._peers():

@@ -21,17 +21,34 @@ def _two(key: bytes) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big") | 1
 
 
+class Builder:
+    """A filter in the making, for that many keys at most."""
+
+    def __init__(self, keys: int) -> None:
+        self._size = max((min(keys, KEYS_MAX) * BITS_A_KEY + 7) // 8 * 8, BITS_LEAST)
+        self._bits = bytearray(self._size // 8)
+        self._count = 0
+
+    def add(self, key: bytes) -> None:
+        first, second = _two(key)
+        for number in range(HASHES):
+            place = (first + number * second) % self._size
+            self._bits[place >> 3] |= 1 << (place & 7)
+        self._count += 1
+
+    @property
+    def value(self) -> HotKeys:
+        """As it is now."""
+        return HotKeys(bytes(self._bits), HASHES, self._count)
+
+
 def build(keys: Iterable[bytes]) -> HotKeys:
     """The filter of up to KEYS_MAX keys, the hottest first; more are left out."""
     chosen = list(dict.fromkeys(keys))[:KEYS_MAX]
-    size = max((len(chosen) * BITS_A_KEY + 7) // 8 * 8, BITS_LEAST)
-    bits = bytearray(size // 8)
+    builder = Builder(len(chosen))
     for key in chosen:
-        first, second = _two(key)
-        for number in range(HASHES):
-            place = (first + number * second) % size
-            bits[place >> 3] |= 1 << (place & 7)
-    return HotKeys(bytes(bits), HASHES, len(chosen))
+        builder.add(key)
+    return builder.value
 
 
 def may_hold(hot: HotKeys, key: bytes) -> bool:

@@ -147,3 +147,11 @@ def decode(key: str, value: bytes) -> Fact | None:
         return msgspec.msgpack.decode(value, type=kind)
     except UNREADABLE as error:
         raise UnreadableError(f"{key}: {error}") from None
+
+
+def readable(key: str, value: bytes) -> Fact | None:
+    """The same, and None for what cannot be read, which was counted when it came."""
+    try:
+        return decode(key, value)
+    except UnreadableError:
+        return None

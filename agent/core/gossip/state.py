@@ -59,6 +59,11 @@ class NodeState:
             if held.value is not None:
                 yield key, held.value
 
+    def value(self, key: str) -> bytes | None:
+        """What a key is now."""
+        held = self.items.get(key)
+        return held.value if held is not None else None
+
     # -- the owner's side
 
     def put(self, key: str, value: bytes | None, now: float) -> bool:

@@ -20,7 +20,7 @@ from agent.cluster.peers import Endpoints, Peers
 from agent.cluster.publisher import HOT_S, Publisher
 from agent.cluster.wellbeing import Wellbeing
 from agent.core.clocks.hybrid import make
-from agent.core.gossip.face import LocalFacts
+from agent.core.gossip.face import LocalFacts, Reported
 from agent.core.gossip.facts import Announced, HotKeys, Judgements, Load, encode
 from agent.core.gossip.io import Publish
 from agent.core.swim.keyring import KeyRingError
@@ -212,12 +212,12 @@ def test_what_peers_say_that_does_not_fit_is_counted_and_not_used() -> None:
     peers.changed("a", "load", b"\xc1")
     peers.changed("a", "load:of a newer agent", b"\xc1")
     peers.changed("a", "something else", b"\xc1")
-    assert (peers.unreadable, peers.loads()) == (2, {})
-    peers.changed("a", "load", encode(Load(cpu=0.5)))
+    assert (peers.unreadable, peers.loads(0.0)) == (2, {})
+    peers.changed("a", "load", encode(Load(cpu=0.5)), 3.0)
     peers.changed("a", "judge:web", encode(Judgements()))
-    assert peers.loads()["a"].cpu == 0.5 and peers.judgements() == {"a": {"web": Judgements()}}
+    assert peers.loads(5.0)["a"] == Reported(Load(cpu=0.5), 2.0) and peers.judgements() == {"a": {"web": Judgements()}}
     peers.gone("a")
-    assert (peers.loads(), peers.judgements()) == ({}, {})
+    assert (peers.loads(9.0), peers.judgements()) == ({}, {})
 
 
 # -- what we say

@@ -90,6 +90,10 @@ class Policy:
         """A node goes, not for want of room."""
         raise NotImplementedError
 
+    def lists(self) -> list[NodeList]:
+        """Its lists of nodes, those that are used most first."""
+        raise NotImplementedError
+
     def resize(self, capacity: int) -> list[Node]:
         """Take another capacity; returns what had to go."""
         raise NotImplementedError

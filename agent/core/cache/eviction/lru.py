@@ -21,6 +21,9 @@ class Lru(Policy):
             self.nodes.remove(node)
             self.used -= node.size
 
+    def lists(self) -> list[NodeList]:
+        return [self.nodes]
+
     def resize(self, capacity: int) -> list[Node]:
         self.capacity = capacity
         return self._make_room()

@@ -49,6 +49,9 @@ class S3Fifo(Policy):
             return
         self.used -= node.size
 
+    def lists(self) -> list[NodeList]:
+        return [self.main, self.small]
+
     def resize(self, capacity: int) -> list[Node]:
         self.capacity = capacity
         self._small_max = max(1, int(capacity * SMALL_SHARE))

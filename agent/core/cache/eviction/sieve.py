@@ -31,6 +31,9 @@ class Sieve(Policy):
             self.nodes.remove(node)
             self.used -= node.size
 
+    def lists(self) -> list[NodeList]:
+        return [self.nodes]
+
     def resize(self, capacity: int) -> list[Node]:
         self.capacity = capacity
         gone: list[Node] = []

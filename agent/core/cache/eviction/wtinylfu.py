@@ -111,6 +111,9 @@ class WTinyLfu(Policy):
             return
         self.used -= node.size
 
+    def lists(self) -> list[NodeList]:
+        return [self.protected, self.window, self.probation]
+
     def resize(self, capacity: int) -> list[Node]:
         self.capacity = capacity
         self._set_shares()
