@@ -38,9 +38,10 @@ class Machine:
 
     def __init__(self, registry: Registry | None = None, limits: Limits | None = None) -> None:
         self.registry = registry if registry is not None else built_in()
+        self._first_limits = limits if limits is not None else Limits()
         self.life = 0
         """One more whenever a snapshot took the state's place."""
-        self._set(Shared(limits if limits is not None else Limits()), {})
+        self._set(Shared(self._first_limits), {})
 
     def _set(self, shared: Shared, parts: dict[str, Part]) -> None:
         """Make these the machine's, or empty ones where there are none."""
@@ -124,6 +125,12 @@ class Machine:
         restored.shared.watched = self.shared.watched
         self._set(restored.shared, restored.parts)
         self.life += 1
+
+    def clear(self, index: int = 0) -> None:
+        """Become the empty machine that a group begins with, as of this index."""
+        shared = Shared(self._first_limits)
+        shared.index = index
+        self.adopt(Restored(shared, {}))
 
     def digest(self) -> bytes:
         """SHA-256 of the whole state; costs as much as a snapshot."""

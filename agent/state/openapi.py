@@ -1,0 +1,3 @@
+"""."""
+
+DOCUMENT: dict[str, object] = {}
