@@ -115,10 +115,15 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pilotfish_cluster_lost_time_seconds": (COUNTER, (), "Time that membership's timers lost to a busy or stopped process"),
     "pilotfish_cluster_throttled_share": (GAUGE, (), "Share of the last second that the cgroup was throttled"),
     "pilotfish_cluster_nodes": (GAUGE, (), "Members whose gossiped state is held"),
+    "pilotfish_cluster_origins": (
+        GAUGE,
+        (),
+        "Origins of invalidations in the vector of what has been seen; who is gone is pruned",
+    ),
     "pilotfish_cluster_invalidations": (
         COUNTER,
         ("event",),
-        "issued here, applied for others, duplicates, repaired after a gap, lost; marked_stale: times that all before a moment was",
+        "issued here, applied for others, duplicates, repaired after a gap, lost, pruned (origins); marked_stale: all before was",
     ),
     "pilotfish_cluster_discovery_failures": (COUNTER, ("source",), "Times that a source of members did not answer"),
     "pilotfish_cluster_faults": (COUNTER, (), "Inputs on which the cluster's code failed: each is a bug"),

@@ -57,6 +57,7 @@ def cluster_metrics(families: Families, fabric: Any) -> None:
         ("lost_time_seconds", counters.lag_s),
         ("throttled_share", gossip["throttled_share"]),
         ("nodes", gossip["nodes"]),
+        ("origins", gossip["origins"]),
         ("faults", gossip["faults"]),
     ):
         families.add(PREFIX + name, (), value)

@@ -29,10 +29,11 @@ from agent.cluster.sources import sources
 from agent.cluster.validate import key_octets
 from agent.cluster.wellbeing import Wellbeing
 from agent.core.gossip.across import renamed
+from agent.core.gossip.contexts import decode_context, encode_context
 from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.face import LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import CacheUse, Fact, Judgements, Load, readable
-from agent.core.gossip.invalidation import FENCE, decode_context, encode_context
+from agent.core.gossip.invalidation import FENCE
 from agent.core.gossip.messages import Invalidation, Stream
 from agent.core.swim.config import PRESETS
 from agent.core.swim.core import Swim

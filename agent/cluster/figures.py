@@ -73,6 +73,7 @@ class Figures:
             "open_streams_out": streams_out,
             "clock_skew_s": fabric.stamps.skew_s,
             "clocks_refused": fabric.stamps.clock.rejected,
+            "origins": len(self._fabric.gossiper.core.invalidations.streams),
             "nodes": len(fabric.gossiper.core.nodes.by_name),
             "faults": links.faults + fabric.gossiper.faults + self.faults,
         }
@@ -87,5 +88,6 @@ class Figures:
             "asked": core.repairs.asked,
             "repaired": core.repairs.repaired,
             "lost": core.repairs.lost,
+            "pruned": core.departed.count,
             "marked_stale": self.marked_stale,
         }

@@ -10,9 +10,9 @@ from typing import Any
 from msgspec import Struct
 
 from agent.core.gossip.bloom import may_hold
+from agent.core.gossip.contexts import decode_context, encode_context
 from agent.core.gossip.face import AnnouncedEndpoint, LocalFacts, PurgeResult, Reported
 from agent.core.gossip.facts import Judgements, Load
-from agent.core.gossip.invalidation import decode_context, encode_context
 from agent.core.gossip.messages import Invalidation, Stream
 
 NAME_BYTES_MAX = 400

@@ -102,3 +102,21 @@ def test_every_metric_of_the_mesh_that_is_described_is_there(fleet: Fleet) -> No
     for name in CATALOGUE:
         if name.startswith("pilotfish_mesh_"):
             assert all(f"\n{sample}" in told for sample in sample_names(name)), name
+
+
+def test_an_origin_that_is_gone_leaves_the_vectors_and_contexts_that_name_it_still_count() -> None:
+    with Fleet("a", "b", "c", service={"cache": {"enabled": True}}) as fleet:
+        fleet.wait_for_endpoints("a", "b", "c")
+        wish = {"tag": "all-of-it", "wait": "10s"}
+        contexts = [fleet.agents[name].post("/cache/purge", wish)["context"] for name in ("a", "b", "c")]
+        assert all(fleet.agents[name].metric("pilotfish_cluster_origins") == 3 for name in ("a", "b"))
+        fleet.kill_pod("c")
+
+        def pruned() -> bool:
+            return all(fleet.agents[name].metric("pilotfish_cluster_origins") == 2 for name in ("a", "b"))
+
+        wait_until(pruned, "c to leave the vectors", 60.0)
+        answer = fleet.agents["b"].post("/cache/purge", {**wish, "after": contexts[2]})
+        assert (answer["acked"], answer["of"], answer["early"]) == (2, 2, [])
+        assert pruned()
+        assert all(fleet.agents[name].metric("pilotfish_mesh_stale_marks_total") <= 1 for name in ("a", "b"))  # of joining

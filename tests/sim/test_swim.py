@@ -99,6 +99,15 @@ def test_slow_members_do_not_make_healthy_ones_dead_as_they_do_in_plain_swim() -
     assert 50 * ours.false_positives_at_healthy <= plain.false_positives_at_healthy
 
 
+def test_members_that_stop_for_seconds_do_not_make_healthy_ones_dead_as_they_do_in_plain_swim() -> None:
+    ours, plain = (run(Plan(60, 1.0, 2, "pause", setting=setting)) for setting in ("ours", "plain"))
+    assert plain.false_positives >= 50
+    assert plain.false_positives_at_healthy >= 1
+    assert 50 * ours.false_positives <= plain.false_positives
+    assert 50 * ours.false_positives_at_healthy <= plain.false_positives_at_healthy
+    assert ours.unwell_declared_dead > 0  # who is stopped is found all the same
+
+
 def test_traffic_grows_with_log_n_only() -> None:
     small, large = (run(Plan(nodes, 0.5, 1, "steady")) for nodes in (10, 100))
     assert small.packets_s == pytest.approx(4 / LAN.probe_interval_s / 2, rel=0.1)

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from agent.core.gossip.chance import Chance, pick
+from agent.core.gossip.departed import Member
 from agent.core.gossip.invalidation import InvalidationConfig, Invalidator
 from agent.core.gossip.io import (
     Broadcast,
@@ -46,6 +47,8 @@ from agent.core.gossip.nodes import Limits, Nodes, delta_bytes, pack, positions_
 from agent.core.gossip.state import NodeState
 
 HOUSEKEEP_S: Final = 5.0
+SEEN: Final = "seen"
+"""The key under which members say which ended lives they have all of; see `departed`."""
 CATCH_UP_S: Final = 1.0
 """Who does not know every live member's state asks a random one for everything, by stream: after so long, and then ever less often
 (a member may have none: a Serf agent, for one)."""
@@ -133,7 +136,25 @@ class GossipCore:
         if now >= self._housekeep_at:
             self._housekeep_at = now + HOUSEKEEP_S
             self._effects.extend(Forgot(name) for name in self.nodes.housekeep(now))
+            self._prune(now)
         self.invalidations.wake(now)
+
+    def _prune(self, now: float) -> None:
+        """Origins that are gone leave the vector, once every live member says that it has all they issued."""
+        departed = self.invalidations.departed
+        ripe = departed.look(now)
+        if not ripe:
+            return
+        said = departed.report(ripe, now, len(self.live) + 1)
+        if said is not None and self.nodes.own.value(SEEN) != said:
+            self._publish(now, Publish(((SEEN, said),)))
+        members: dict[str, Member] = {}
+        for name in self.live:
+            state = self.nodes.by_name.get(name)
+            if state is None:
+                return  # who is there and has not said anything yet may lack anything
+            members[name] = Member(state.generation, state.value(SEEN) or b"")
+        departed.prune(ripe, members, now)
 
     # -- members
 

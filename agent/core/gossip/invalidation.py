@@ -7,19 +7,18 @@ then of others. Invalidations commute and may be applied twice, so none waits fo
 stale in use. What is causal is the acknowledgement: it counts as such only once its sender has all that the caller had seen.
 """
 
-import base64
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from agent.core.gossip.chance import Chance, pick
+from agent.core.gossip.contexts import CONTEXT_BYTES_MAX, CONTEXT_MAX, context_bytes
+from agent.core.gossip.departed import Departed
 from agent.core.gossip.io import Apply, Broadcast, Effect, Invalidate, Issued, MarkStale, SendPacket, Want
 from agent.core.gossip.messages import (
     BROADCAST_BYTES,
     NUMBER_MAX,
-    UNREADABLE,
     Acknowledge,
     Ask,
     Invalidation,
@@ -39,9 +38,6 @@ FENCE: Final = "fence"
 KINDS: Final = ("url", "prefix", "host", "tag", "service", "all", FENCE)
 LIVES: Final = 2
 """Lives of one origin that are told apart."""
-CONTEXT_MAX: Final = 16
-"""Streams in a context: those that moved last. What is older has long been everywhere, or was given up."""
-CONTEXT_BYTES_MAX: Final = 500
 ITEM_BYTES_MAX: Final = BROADCAST_BYTES - 16
 """All of one invalidation. None of ours is larger; a larger one is applied, but neither kept nor passed on."""
 SUBJECT_BYTES_MAX: Final = 400
@@ -92,6 +88,7 @@ class Invalidator:
         self.newest: dict[str, int] = {name: generation}
         """Origin → the highest generation of it that is known."""
         self.ring = Ring(config.ring_entries, config.ring_bytes)
+        self.departed = Departed(self, now)
         self.repairs = Repairs(self)
         self.waits = Waits()
         self.duplicates = 0
@@ -157,6 +154,8 @@ class Invalidator:
             if stream is None:
                 if position.generation < self.newest.get(position.origin, 0):
                     continue  # of a life long forgotten
+                if self.departed.knows(position.origin, position.generation, position.sequence):
+                    continue
                 return False
             if stream.floor < position.sequence:
                 return False
@@ -168,6 +167,9 @@ class Invalidator:
         for item in message.items:
             if item.origin == self.name:
                 self.learn(Stream(self.name, item.generation, item.sequence), now, "")
+                continue
+            if self.departed.knows(item.origin, item.generation, item.sequence):
+                self.duplicates += 1
                 continue
             stream = self.stream(item.origin, item.generation, now)
             if stream is None:  # nothing to number it by; applied once too often does no harm
@@ -206,7 +208,16 @@ class Invalidator:
             del self.streams[(origin, lives[0])]
         self.newest[origin] = max(self.newest.get(origin, 0), generation)
         stream = self.streams[(origin, generation)] = StreamState(origin, generation, now)
+        self.departed.recall(stream, now)
         return stream
+
+    def forget(self, stream: StreamState) -> None:
+        """It is over, and need not be known any more."""
+        key = (stream.origin, stream.generation)
+        del self.streams[key]
+        self.repairs.gaps.pop(key, None)
+        if self.newest.get(stream.origin) == stream.generation:
+            del self.newest[stream.origin]
 
     def stream_key(self, origin: str, generation: int) -> tuple[str, int] | None:
         """What `streams` has, or would have, that stream by. None: its life is over."""
@@ -229,6 +240,8 @@ class Invalidator:
         if position.origin == self.name:
             if (self.own.generation, self.own.highest) < (position.generation, position.sequence) and position.generation < NUMBER_MAX:
                 self._reborn(position.generation + 1, now)
+            return
+        if self.departed.knows(position.origin, position.generation, position.sequence):
             return
         stream = self.stream(position.origin, position.generation, now)
         if stream is not None and position.sequence > stream.highest:
@@ -361,24 +374,3 @@ class Invalidator:
 
     def on_streams(self, digest: Streams, now: float) -> None:
         self.repairs.on_streams(digest, now)
-
-
-def context_bytes(context: Iterable[Stream]) -> int:
-    """An upper bound of what a context takes on the wire."""
-    return sum(20 + len(stream.origin.encode()) for stream in context)
-
-
-def encode_context(context: tuple[Stream, ...]) -> str:
-    """A context as a caller carries it: opaque, safe in a header field. Of too many streams those that moved first are left out."""
-    while context_bytes(context) > CONTEXT_BYTES_MAX:
-        context = context[:-1]
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(context)).decode().rstrip("=")
-
-
-def decode_context(text: str) -> tuple[Stream, ...]:
-    """ValueError: it is no context of ours."""
-    try:
-        octets = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.msgpack.decode(octets, type=tuple[Stream, ...])
-    except (ValueError, *UNREADABLE):
-        raise ValueError("not a context that an agent gave out") from None

@@ -178,12 +178,9 @@ class Repairs:
             core.learn(position, now, digest.sender)
 
     def _forget(self, now: float) -> None:
-        """Streams of those that are long gone."""
+        """Streams of those that are long gone, and of which not everybody could say that it had all (`departed`)."""
         core = self.core
-        for key, stream in list(core.streams.items()):
+        for stream in list(core.streams.values()):
             over = stream.generation < core.newest.get(stream.origin, 0) or stream.origin not in core.live
             if over and stream is not core.own and now - stream.advanced_at > core.config.retain:
-                del core.streams[key]
-                self.gaps.pop(key, None)
-                if core.newest.get(stream.origin) == stream.generation:
-                    del core.newest[stream.origin]
+                core.forget(stream)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from agent.core.gossip.contexts import CONTEXT_MAX, decode_context, encode_context
 from agent.core.gossip.core import GossipConfig, GossipCore
-from agent.core.gossip.invalidation import CONTEXT_MAX, InvalidationConfig, decode_context, encode_context
+from agent.core.gossip.invalidation import InvalidationConfig
 from agent.core.gossip.io import Apply, Broadcast, Invalidate, MarkStale, MemberGone, MemberUp, Received, SendPacket, Wake
 from agent.core.gossip.messages import Ask, Invalidation, Invalidations, Lost, Stream, Streams, decode, encode
 from tests.sim.gossip_net import Host, Net
