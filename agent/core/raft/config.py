@@ -57,6 +57,16 @@ class RaftConfig(Struct, frozen=True):
     """A voter of higher priority is handed the leadership when it has been heard and caught up for so long; after an attempt that
     failed, twice as long, and so on up to 64 times: leadership must not wander."""
 
+    fast_timeout_s: float = 0.5
+    """A command on the fast path that is not decided by then is left to the ordered path."""
+    fast_hold_s: float = 1.0
+    """A voter that has held a command for so long asks the leader to order it: whoever submitted it may be gone."""
+    max_submissions: int = 4096
+    max_held: int = 512
+    """Commands that a voter holds; beyond, it accepts none."""
+    max_held_bytes: int = 128 << 10
+    """The same in octets. They are written with every write as long as there are any."""
+
 
 def validate(config: RaftConfig) -> list[str]:
     """What is wrong with it, a line each; empty when nothing is."""
@@ -74,7 +84,12 @@ def validate(config: RaftConfig) -> list[str]:
     for name in ("max_batch_bytes", "max_command_bytes", "max_inflight", "max_inflight_bytes", "max_uncommitted_bytes"):
         if getattr(config, name) < 1:
             wrong.append(f"{name}: found {getattr(config, name)}, expected at least 1")
-    for name in ("max_reads", "max_read_rounds", "promotion_rounds_max"):
+    for name in ("fast_timeout_s", "fast_hold_s"):
+        if not getattr(config, name) > 0:
+            wrong.append(f"{name}: found {getattr(config, name)}, expected more than 0")
+    if config.max_held_bytes > 4 << 20:
+        wrong.append(f"max_held_bytes: found {config.max_held_bytes}, expected at most 4 MiB (they travel with a vote)")
+    for name in ("max_reads", "max_read_rounds", "promotion_rounds_max", "max_submissions", "max_held"):
         if getattr(config, name) < 1:
             wrong.append(f"{name}: found {getattr(config, name)}, expected at least 1")
     for name in ("max_batch_bytes", "max_command_bytes", "snapshot_chunk_bytes"):

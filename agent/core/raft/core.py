@@ -4,12 +4,15 @@ from math import inf
 
 from agent.core.raft.config import RaftConfig
 from agent.core.raft.desk import FOLLOWER, LEADER, Chance, Counters, Desk
+from agent.core.raft.fast.submissions import Submissions
 from agent.core.raft.follower import Follower
 from agent.core.raft.leader import Leader
 from agent.core.raft.log import RaftLog
 from agent.core.raft.messages import (
     Append,
     AppendReply,
+    FastRecord,
+    FastReply,
     Gone,
     Heartbeat,
     HeartbeatReply,
@@ -33,6 +36,7 @@ from agent.core.replica.io import (
     Chunk,
     Compact,
     Effect,
+    FastPropose,
     Input,
     Propose,
     Read,
@@ -45,7 +49,7 @@ from agent.core.replica.io import (
     Unreachable,
     Wake,
 )
-from agent.core.replica.log import Members, Recovered
+from agent.core.replica.log import Entry, Members, Recovered
 
 
 class Raft:
@@ -63,6 +67,8 @@ class Raft:
         self._elections.won = self._leader.begin
         self._elections.lead_ends = self._leader.end
         self._elections.leader_changed = self._on_leader_changed
+        self._submissions = Submissions(desk)
+        desk.watched = self._on_delivering
         if desk.members.voters == (me,):
             # Nobody else can have been promised anything.
             desk.deadline = now
@@ -71,6 +77,11 @@ class Raft:
     def _on_leader_changed(self) -> None:
         self._follower.on_leader_changed()
         self._reads.on_leader_changed()
+        self._submissions.on_leader_changed()
+
+    def _on_delivering(self, entries: tuple[Entry, ...]) -> None:
+        if not self._submissions.is_empty:
+            self._submissions.on_delivered(entries)
 
     # -- what is known
 
@@ -123,7 +134,7 @@ class Raft:
         desk = self._desk
         if desk.role == LEADER:
             return self._leader.wake_at
-        return min(self._elections.wake_at, self._reads.wake_at)
+        return min(self._elections.wake_at, self._reads.wake_at, self._submissions.wake_at)
 
     # -- the step
 
@@ -148,10 +159,16 @@ class Raft:
                 self._leader.on_read((0, event.ticket, event.lease))
             else:
                 self._reads.forward(event)
+        elif isinstance(event, FastPropose):
+            self._on_fast_propose(event)
         elif isinstance(event, Applied):
             desk.applied = max(desk.applied, event.index)
         else:
             self._on_other(event)
+        if desk.held and desk.held[0][0] <= desk.stored:
+            # Said in this step, and durable already.
+            desk.stored_up_to(desk.stored)
+            self._hear_own_words()
         if desk.resign:
             why, desk.resign = desk.resign, ""
             if desk.role == LEADER:
@@ -166,12 +183,31 @@ class Raft:
             self._leader.on_stored()
         else:
             self._follower.on_stored()
+        self._hear_own_words()
+
+    def _hear_own_words(self) -> None:
+        desk = self._desk
+        if desk.to_self:
+            said, desk.to_self = desk.to_self, []
+            for message in said:
+                self._on_receive(desk.me, message)
+
+    def _on_fast_propose(self, event: FastPropose) -> None:
+        if self._desk.role == LEADER:
+            # A round trip to a majority is all that it takes from here.
+            items = tuple([(ticket, command) for ticket, command, _ in event.items])
+            self._leader.on_propose(Propose(items, keys=tuple([keys for _, _, keys in event.items])))
+            return
+        own = self._submissions.on_propose(event)
+        if own is not None:
+            self._submissions.on_record(self._desk.me, own)
 
     def _on_wake(self) -> None:
         if self._desk.role == LEADER:
             self._leader.on_wake()
         else:
             self._reads.on_wake()
+            self._submissions.on_wake()
             self._elections.on_wake()
 
     def _on_other(self, event: Input) -> None:
@@ -254,6 +290,13 @@ class Raft:
         elif isinstance(message, TimeoutNow):
             if message.term == desk.term:
                 self._elections.on_timeout_now(sender)
+        elif isinstance(message, FastRecord):
+            if desk.role == LEADER and message.term == desk.term:
+                self._leader.on_record(sender, message)
+            else:
+                self._submissions.on_record(sender, message)
+        elif isinstance(message, FastReply):
+            self._submissions.on_reply(sender, message)
         elif isinstance(message, Gone):
             self._on_gone(message)
         else:
@@ -274,6 +317,7 @@ class Raft:
             self._follower.on_append(sender, message)
         elif isinstance(message, Heartbeat):
             self._follower.on_heartbeat(sender, message)
+            self._submissions.on_heartbeat()
         else:
             self._follower.on_chunk(sender, message)
 

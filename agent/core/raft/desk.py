@@ -5,14 +5,16 @@ What must not be said before it is durable goes through `say_when_stored`.
 """
 
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol
 
 from agent.core.raft.config import RaftConfig
+from agent.core.raft.fast.witness import Witness
 from agent.core.raft.log import RaftLog
 from agent.core.raft.messages import Message
 from agent.core.replica.io import Changed, Deliver, Effect, Persist, Refused, Send
-from agent.core.replica.log import HardState, Members, Recovered
+from agent.core.replica.log import Entry, HardState, Members, Recovered
 
 FOLLOWER: Final = 0
 PRECANDIDATE: Final = 1
@@ -42,6 +44,10 @@ class Counters:
         """Messages that were old, or not for us."""
         self.reads = 0
         self.lease_reads = 0
+        self.fast_decided = 0
+        self.fast_ordered = 0
+        """Submitted the fast way, and committed before it was decided, or in its place in the log."""
+        self.fast_lost = 0
 
 
 class Desk:
@@ -55,6 +61,13 @@ class Desk:
         self.term = max(recovered.hard.term, self.log.last_term)
         self.vote = recovered.hard.vote if recovered.hard.term == self.term else 0
         self.extra = recovered.hard.extra
+        self.witness = Witness(config.max_held, config.max_held_bytes, self.extra, now)
+        self.fast_index = 0
+        """A leader's: the last entry that was said to be as good as committed."""
+        self.watched: Callable[[tuple[Entry, ...]], None] | None = None
+        """Told of entries before they are delivered."""
+        self.to_self: list[Message] = []
+        """What we said to ourselves, durable now."""
         self.commit = max(self.log.offset, min(recovered.hard.commit, self.log.last))
         self.delivered = self.log.offset
         self.applied = self.log.offset
@@ -151,7 +164,12 @@ class Desk:
 
     def deliver(self) -> None:
         if self.delivered < self.commit:
-            self.out.append(Deliver(self.log.between(self.delivered, self.commit)))
+            entries = self.log.between(self.delivered, self.commit)
+            if self.watched is not None:
+                self.watched(entries)
+            if self.witness.commands:
+                self.witness.forget_entries(entries)
+            self.out.append(Deliver(entries))
             self.delivered = self.commit
 
     def stored_up_to(self, number: int) -> None:
@@ -162,7 +180,11 @@ class Desk:
         held = self.held
         while held and held[0][0] <= number:
             _, to, message = held.popleft()
-            if message.term == self.term:
+            if message.term != self.term:
+                continue
+            if to == self.me:
+                self.to_self.append(message)
+            else:
                 self.out.append(Send(to, message))
 
     def save_commit(self) -> None:
@@ -174,8 +196,6 @@ class Desk:
         out = self.out
         if (self.hard_dirty or self.log.unsaved <= self.log.last or self.commit_dirty) and self.writable:
             self._write()
-        if self.held and self.held[0][0] <= self.stored:
-            self.stored_up_to(self.stored)
         members = self.log.configs[-1][1]
         if members is not self.announced_members:
             self.member = self.is_member
@@ -197,6 +217,8 @@ class Desk:
         entries = log.between(log.unsaved - 1, log.last) if log.unsaved <= log.last else ()
         sync = self.hard_dirty or bool(entries)
         log.saved(self.number)
+        if self.witness.changed:
+            self.extra = self.witness.encoded()
         self.hard_dirty = self.commit_dirty = False
         self.commit_saved = self.commit
         self.out.insert(0, Persist(self.number, HardState(self.term, self.vote, self.commit, self.extra), entries, sync))

@@ -5,8 +5,9 @@ from typing import Final
 
 from agent.core.raft import quorum
 from agent.core.raft.desk import LEADER, Desk
+from agent.core.raft.fast.ordering import Ordering
 from agent.core.raft.membership import Membership
-from agent.core.raft.messages import AppendReply, Gone, Heartbeat, HeartbeatReply, SnapshotReply
+from agent.core.raft.messages import AppendReply, FastRecord, Gone, Heartbeat, HeartbeatReply, Held, SnapshotReply
 from agent.core.raft.progress import Progress
 from agent.core.raft.reads import Asker, Reads
 from agent.core.raft.replication import Replication
@@ -24,6 +25,7 @@ class Leader:
         self._replication = replication
         self._reads = reads
         self._handover = handover
+        self._ordering = Ordering(desk)
         self.membership = Membership(desk, replication, self._append_one)
         self._term_start = 0
         """The index of this term's first entry."""
@@ -36,8 +38,8 @@ class Leader:
 
     # -- terms of office
 
-    def begin(self) -> None:
-        """We are elected: a first entry of this term, for everybody."""
+    def begin(self, held: dict[int, tuple[Held, ...]]) -> None:
+        """We are elected: a first entry of this term, for everybody, and what our voters hold for us of the fast path."""
         desk = self._desk
         desk.role = LEADER
         desk.leader = desk.me
@@ -51,7 +53,9 @@ class Leader:
         self._quorum_check_at = desk.now + desk.config.election_s
         self._term_start = desk.log.last + 1
         self.membership.begin()
-        self._append_one(NOOP, b"")
+        replayed = self._ordering.begin(held)
+        desk.log.extend((Entry(desk.term, self._term_start, NOOP, b""), *replayed))
+        self._replication.send_all()
 
     def end(self) -> None:
         self._heartbeat_at = self._notice_at = self._quorum_check_at = inf
@@ -104,7 +108,21 @@ class Leader:
             entries.append(Entry(term, index, kind, command))
             out.append(Proposed(ticket, index, term))
         if entries:
+            first = log.last + 1
             log.extend(entries)
+            # Of keys that are not one for each entry, nothing is known.
+            self._ordering.note_proposed(event.keys if len(entries) == len(event.keys) else (), first)
+            self._replication.send_all()
+
+    def on_record(self, sender: int, message: FastRecord) -> None:
+        """Commands of the fast path: they are ordered like others, and perhaps answered before they are committed."""
+        desk = self._desk
+        open_to_new = not self._handover.target and desk.writable
+        reply, grown = self._ordering.on_record(message, open_to_new)
+        if desk.witness.changed:
+            desk.hard_dirty = True
+        desk.say_when_stored(sender, reply)
+        if grown:
             self._replication.send_all()
 
     def _append_one(self, kind: int, data: bytes) -> int:
@@ -142,6 +160,7 @@ class Leader:
             self._replication.send_commit()
         elif self._notice_at == inf and self.progress:
             self._notice_at = desk.now + desk.config.commit_notice_s
+        self._reads.on_commit()
         self.membership.on_commit()
         if first:
             for asker in self._reads.take_early():

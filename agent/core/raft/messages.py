@@ -15,12 +15,20 @@ class VoteRequest(Struct, frozen=True, gc=False, array_like=True, tag=1):
     transfer: bool = False
 
 
+class Held(Struct, frozen=True, gc=False, array_like=True):
+    """A command that a voter accepted and does not know to be committed (`fast/witness.py`)."""
+
+    keys: tuple[int, ...]
+    command: bytes
+
+
 class VoteReply(Struct, frozen=True, gc=False, array_like=True, tag=2):
-    """A granted pre-vote carries the term asked for, everything else the voter's own."""
+    """A granted pre-vote carries the term asked for, everything else the voter's own. `held`: with a vote, what the voter holds."""
 
     term: int
     granted: bool
     pre: bool = False
+    held: tuple[Held, ...] = ()
 
 
 class Append(Struct, frozen=True, gc=False, array_like=True, tag=3):
@@ -112,6 +120,37 @@ class Gone(Struct, frozen=True, gc=False, array_like=True, tag=12):
     index: int
 
 
+class Record(Struct, frozen=True, gc=False, array_like=True):
+    """A command for the fast path. `number`: the submitter's own."""
+
+    number: int
+    keys: tuple[int, ...]
+    command: bytes
+
+
+class FastRecord(Struct, frozen=True, gc=False, array_like=True, tag=13):
+    """Hold these, if they conflict with nothing that is held; the leader orders them as well."""
+
+    term: int
+    records: tuple[Record, ...]
+
+
+class FastAnswer(Struct, frozen=True, gc=False, array_like=True):
+    """`accepted`: held, durably. `index`: where the leader put it; 0 from others, and from a leader that did not."""
+
+    number: int
+    accepted: bool
+    index: int = 0
+
+
+class FastReply(Struct, frozen=True, gc=False, array_like=True, tag=14):
+    """`config`: the index of the leader's members; 0 from others."""
+
+    term: int
+    config: int
+    answers: tuple[FastAnswer, ...]
+
+
 Message = (
     VoteRequest
     | VoteReply
@@ -125,4 +164,6 @@ Message = (
     | ReadReply
     | TimeoutNow
     | Gone
+    | FastRecord
+    | FastReply
 )

@@ -26,6 +26,8 @@ class Reads:
         """What we asked the leader: our number to the host's ticket, lease, when, and when to ask again."""
         # Not from 0: an answer from before a crash must not fit a question from after it.
         self._number = int(desk.chance.random() * (1 << 48))
+        self._unsynced: deque[tuple[int, Asker]] = deque()
+        """Right, but what they must see is not committed yet (the fast path answers before)."""
         self.waiting = 0
 
     @property
@@ -43,7 +45,8 @@ class Reads:
             self._early.append(asker)
         elif asker[2] and lease:
             self._desk.counters.lease_reads += 1
-            self._answer(asker, self._desk.commit)
+            self.waiting += 1
+            self._settle(asker, self._index)
         else:
             self.waiting += 1
             self._gathering.append(asker)
@@ -63,7 +66,7 @@ class Reads:
     def begin_round(self, number: int) -> None:
         """The heartbeats of this round go out now: they answer for all reads that came before."""
         if self._gathering:
-            self._open.append((number, self._desk.commit, self._gathering))
+            self._open.append((number, self._index, self._gathering))
             self._gathering = []
 
     def confirm(self, number: int) -> None:
@@ -71,13 +74,34 @@ class Reads:
         opened = self._open
         while opened and opened[0][0] <= number:
             _, index, askers = opened.popleft()
-            self.waiting -= len(askers)
             for asker in askers:
                 self._desk.counters.reads += 1
-                self._answer(asker, index)
+                self._settle(asker, index)
+
+    @property
+    def _index(self) -> int:
+        """What a read that comes now must see."""
+        return max(self._desk.commit, self._desk.fast_index)
+
+    def _settle(self, asker: Asker, index: int) -> None:
+        """Not before it is committed: another leader's log may have something else at that index."""
+        if index <= self._desk.commit:
+            self.waiting -= 1
+            self._answer(asker, index)
+        else:
+            self._unsynced.append((index, asker))
+
+    def on_commit(self) -> None:
+        unsynced = self._unsynced
+        while unsynced and unsynced[0][0] <= self._desk.commit:
+            index, asker = unsynced.popleft()
+            self.waiting -= 1
+            self._answer(asker, index)
 
     def lead_ends(self) -> None:
         askers = self._early + self._gathering + [asker for one in self._open for asker in one[2]]
+        askers += [one[1] for one in self._unsynced]
+        self._unsynced.clear()
         self._early, self._gathering = [], []
         self._open.clear()
         self.waiting = 0

@@ -9,7 +9,7 @@ from math import inf
 
 from agent.core.raft import quorum
 from agent.core.raft.desk import CANDIDATE, FOLLOWER, LEADER, PRECANDIDATE, Desk
-from agent.core.raft.messages import VoteReply, VoteRequest
+from agent.core.raft.messages import Held, VoteReply, VoteRequest
 
 
 class Elections:
@@ -18,11 +18,13 @@ class Elections:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._votes: dict[int, bool] = {}
+        self._held: dict[int, tuple[Held, ...]] = {}
+        """What those hold who voted for us."""
         self._transfer = False
         self._own_vote = 0
         """The number of the `Persist` that makes the own vote durable; it counts only then."""
         self._lost_leader = 0
-        self.won: Callable[[], None] = _nothing
+        self.won: Callable[[dict[int, tuple[Held, ...]]], None] = _nobody
         self.lead_ends: Callable[[], None] = _nothing
         self.leader_changed: Callable[[], None] = _nothing
         self.arm()
@@ -117,6 +119,7 @@ class Elections:
         desk.set_term(desk.term + 1, desk.me)
         self.arm()
         self._votes = {}
+        self._held = {}
         self._own_vote = desk.number + 1
         # Durable first: a log that is claimed here must not be shorter after a crash, when old answers may still arrive.
         request = VoteRequest(desk.term, desk.log.last, desk.log.last_term, transfer=self._transfer)
@@ -144,7 +147,8 @@ class Elections:
                 self._become_candidate()
             elif desk.me in self._votes:
                 desk.counters.wins += 1
-                self.won()
+                self._held[desk.me] = desk.witness.all()
+                self.won(self._held)
 
     # -- messages
 
@@ -168,7 +172,7 @@ class Elections:
             if desk.vote != sender:
                 desk.set_term(desk.term, sender)
             self.arm()
-            desk.say_when_stored(sender, VoteReply(desk.term, True))
+            desk.say_when_stored(sender, VoteReply(desk.term, True, held=desk.witness.all()))
         else:
             desk.send(sender, VoteReply(desk.term, False))
 
@@ -179,6 +183,8 @@ class Elections:
             self.become_follower(message.term, 0, "a higher term")
         elif message.term == asked and desk.role == (PRECANDIDATE if message.pre else CANDIDATE):
             self._votes.setdefault(sender, message.granted)
+            if message.granted and not message.pre:
+                self._held.setdefault(sender, message.held)
             self._tally()
         else:
             desk.counters.ignored += 1
@@ -189,6 +195,10 @@ class Elections:
         if self.may_stand and desk.role == FOLLOWER and sender == desk.leader:
             desk.counters.transfers += 1
             self.stand(True)
+
+
+def _nobody(held: dict[int, tuple[Held, ...]]) -> None:
+    """Before the parts are put together."""
 
 
 def _nothing() -> None:

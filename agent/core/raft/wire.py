@@ -1,21 +1,28 @@
 """Messages as octets: msgpack arrays tagged by a number. What comes from outside is whole and within bounds once `decode` let it pass."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from agent.core.raft.config import MEMBERS_MAX
+from agent.core.raft.fast.keys import KEY_MAX, KEYS_MAX
 from agent.core.raft.messages import (
     Append,
     AppendReply,
+    FastRecord,
+    FastReply,
     Gone,
     Heartbeat,
     HeartbeatReply,
+    Held,
     Message,
     ReadReply,
     ReadRequest,
+    Record,
     SnapshotChunk,
     SnapshotReply,
+    VoteReply,
     VoteRequest,
 )
 from agent.core.replica.log import KINDS, MEMBERS, Entry, Members, SnapshotMeta
@@ -69,6 +76,17 @@ def check(message: Message) -> Message:
         number(message.round, "round")
         _moment(message.sent, "sent")
         _moment(message.disk_s, "disk_s")
+    elif isinstance(message, VoteReply):
+        _check_held(message.held)
+    elif isinstance(message, FastRecord):
+        _check_held(message.records)
+        for record in message.records:
+            number(record.number, "number")
+    elif isinstance(message, FastReply):
+        number(message.config, "config")
+        for answer in message.answers:
+            number(answer.number, "number")
+            number(answer.index, "index")
     elif isinstance(message, VoteRequest):
         number(message.last_index, "last_index")
         number(message.last_term, "last_term")
@@ -88,6 +106,14 @@ def check(message: Message) -> Message:
     elif isinstance(message, Gone):
         number(message.index, "index")
     return message
+
+
+def _check_held(records: Sequence[Held | Record]) -> None:
+    for one in records:
+        if len(one.keys) > KEYS_MAX:
+            raise WireError(f"{len(one.keys)} keys, at most {KEYS_MAX} expected")
+        if any(not 0 <= key < KEY_MAX for key in one.keys):
+            raise WireError("a key that is not a number of 40 bits")
 
 
 def number(value: int, name: str) -> None:

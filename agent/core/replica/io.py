@@ -39,6 +39,19 @@ class Propose(Struct, frozen=True, gc=False):
 
     items: tuple[tuple[int, bytes], ...]
     kind: int = 0
+    keys: tuple[tuple[int, ...] | None, ...] = ()
+    """What each of them touches (`core/raft/fast/keys.py`), for the fast path's sake; None, or nothing for all: it may touch anything."""
+
+
+class FastPropose(Struct, frozen=True, gc=False):
+    """Commands that may be decided before they are committed: ticket, command, what it touches (`core/raft/fast/keys.py`).
+
+    No two commands have the same octets (a session and a request number are in them), to execute one twice is to execute it once
+    (by the session), and what it is answered does not depend on the state. Answered by `FastDecided`, `Proposed` (ordered: as with
+    `Propose`), `FastUndecided`, or `Refused`.
+    """
+
+    items: tuple[tuple[int, bytes, tuple[int, ...]], ...]
 
 
 class Read(Struct, frozen=True, gc=False):
@@ -117,7 +130,20 @@ class Unreachable(Struct, frozen=True, gc=False):
 
 
 Input = (
-    Wake | Receive | Propose | Read | Stored | Storage | Applied | SnapshotTaken | SnapshotStored | Chunk | Change | Transfer | Unreachable
+    Wake
+    | Receive
+    | Propose
+    | FastPropose
+    | Read
+    | Stored
+    | Storage
+    | Applied
+    | SnapshotTaken
+    | SnapshotStored
+    | Chunk
+    | Change
+    | Transfer
+    | Unreachable
 )
 
 # -- effects
@@ -150,6 +176,21 @@ class Proposed(Struct, frozen=True, gc=False):
     ticket: int
     index: int
     term: int
+
+
+class FastDecided(Struct, frozen=True, gc=False):
+    """The ticket's command will be executed, before whatever conflicts with it and begins from now on: it may be answered. `index`, `term`:
+    where it stands now; after a change of leader it may stand elsewhere."""
+
+    ticket: int
+    index: int
+    term: int
+
+
+class FastUndecided(Struct, frozen=True, gc=False):
+    """Nobody knows what becomes of the ticket's command. Ask again, by the ordered path, with the same session and request."""
+
+    ticket: int
 
 
 class Refused(Struct, frozen=True, gc=False):
@@ -215,7 +256,21 @@ class Changed(Struct, frozen=True, gc=False):
     why: str = ""
 
 
-Effect = Persist | Send | Deliver | Proposed | Refused | ReadReady | ReadChunk | StoreChunk | Compact | TakeSnapshot | Changed
+Effect = (
+    Persist
+    | Send
+    | Deliver
+    | Proposed
+    | FastDecided
+    | FastUndecided
+    | Refused
+    | ReadReady
+    | ReadChunk
+    | StoreChunk
+    | Compact
+    | TakeSnapshot
+    | Changed
+)
 
 
 class Replica(Protocol):
