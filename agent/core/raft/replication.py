@@ -106,7 +106,8 @@ class Replication:
         elif progress.state == PROBE:
             if grown or progress.match == message.index:
                 progress.become_replicate()
-        elif progress.match >= log.offset and progress.meta is not None and progress.match >= progress.meta.index:
+        elif progress.match >= log.offset or (progress.meta is not None and progress.match >= progress.meta.index):
+            # It has that snapshot. Where the log has been compacted beyond it meanwhile, a newer one follows.
             progress.become_probe()
             progress.become_replicate()
         return grown
