@@ -88,4 +88,4 @@ class Call:
         try:
             return decoder.decode(self.body or b"{}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ApiError(400, "bad_request", f"body: {error}") from None
+            raise ApiError(400, "bad_request", f"body: {error}", "no") from None

@@ -44,6 +44,7 @@ class ApiConnection(Timed):
         self._full = False
         """The client does not take what is written."""
         self._reading = False
+        self._eof = False
         self._blank = False
         """An empty line has been forgiven before the next request."""
         self._timed = False
@@ -79,9 +80,9 @@ class ApiConnection(Timed):
                 call.stream.on_gone()
 
     def eof_received(self) -> bool:
-        """A client may close its side and wait for its answers; a watcher that does is gone."""
-        self._last = True
-        return bool(self.calls) and self._stream is None and self._lingered < 0
+        """A client may close its side and wait for its answers. One that watches, or waits for somebody else, and does so is gone."""
+        self._last = self._eof = True
+        return bool(self.calls) and self._lingered < 0 and not any(call.stream or call.on_gone for call in self.calls)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -303,7 +304,7 @@ class ApiConnection(Timed):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        if self.transport.can_write_eof() and not self.transport.is_closing():
+        if not self._eof and self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
             self._limit(LINGER_S)
         else:

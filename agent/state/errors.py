@@ -32,7 +32,7 @@ class ApiError(Exception):
 def bad(name: str, found: object, expected: str) -> ApiError:
     """400: a parameter that makes no sense."""
     shown = repr(found)
-    return ApiError(400, "bad_request", f"{name}: found {shown if len(shown) <= 80 else shown[:77] + '...'}, expected {expected}")
+    return ApiError(400, "bad_request", f"{name}: found {shown if len(shown) <= 80 else shown[:77] + '...'}, expected {expected}", NO)
 
 
 _REASONS: Final[dict[str, tuple[int, str, str]]] = {

@@ -158,12 +158,12 @@ def split_target(target: bytes) -> tuple[bytes, Parameters]:
     """The path as it stands and the decoded parameters. Raises ApiError (400)."""
     path, _, query = target.partition(b"?")
     if path[:1] != b"/":
-        raise ApiError(400, "bad_request", f"target {target[:40]!r}: expected a path")
+        raise ApiError(400, "bad_request", f"target {target[:40]!r}: expected a path", "no")
     parameters: Parameters = {}
     if query:
         parts = query.split(b"&")
         if len(parts) > PARAMETERS_MAX:
-            raise ApiError(400, "bad_request", f"more than {PARAMETERS_MAX} parameters")
+            raise ApiError(400, "bad_request", f"more than {PARAMETERS_MAX} parameters", "no")
         for part in parts:
             if not part:
                 continue
@@ -183,7 +183,7 @@ def unescape(octets: bytes, plus: bool = False) -> bytes:
         return octets
     for at, piece in enumerate(octets.split(b"%")):
         if at and (len(piece) < 2 or not all(c in b"0123456789abcdefABCDEF" for c in piece[:2])):
-            raise ApiError(400, "bad_request", f"{octets[:60]!r}: a percent sign that is followed by no two hexadecimal digits")
+            raise ApiError(400, "bad_request", f"{octets[:60]!r}: a percent sign that is followed by no two hexadecimal digits", "no")
     return unquote_to_bytes(octets)
 
 
