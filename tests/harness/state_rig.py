@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import jsonschema
+
 from agent.core.machine.config import Limits
 from agent.core.machine.machine import Machine
 from agent.runtime.log import Logger
 from agent.state.api import StateApi
 from agent.state.config import ApiConfig
+from agent.state.openapi import DOCUMENT
 from tests.harness.client import RawClient, Reply
 from tests.harness.state import AloneService
 
@@ -102,8 +105,32 @@ def request(method: str, target: str, body: bytes | str | dict[str, Any] | None 
 
 
 def ask(client: RawClient, method: str, target: str, body: bytes | str | dict[str, Any] | None = None, *lines: str) -> Reply:
+    """One request and its answer, which must be as the OpenAPI document says."""
     client.send(request(method, target, body, *lines))
-    return client.reply(method)
+    reply = client.reply(method)
+    check(method, target, reply)
+    return reply
+
+
+def check(method: str, target: str, reply: Reply) -> None:
+    """An answer is of a status and a shape that the document names."""
+    path = target.partition("?")[0]
+    template = path
+    if path.startswith("/v1/kv/"):
+        template = "/v1/kv/{name}"
+    elif path.count("/") > 2:
+        template = "/".join(["/v1", path.split("/")[2], "{name}", *path.split("/")[4:]])
+    operation = DOCUMENT["paths"].get(template, {}).get(method.lower().replace("head", "get"))
+    if operation is None:
+        assert reply.status in (404, 405), (method, target, reply.status)
+        return
+    assert str(reply.status) in operation["responses"], f"{method} {template} answers {reply.status}, and the document does not say so"
+    kind = reply.header("content-type") or ""
+    content = operation["responses"][str(reply.status)]["content"]
+    assert kind in content, f"{method} {template} answers {reply.status} with {kind}"
+    if kind == "application/json" and method != "HEAD":
+        schema = {**content[kind]["schema"], "components": DOCUMENT["components"]}
+        jsonschema.Draft202012Validator(schema).validate(json.loads(reply.body))
 
 
 def key_path(key: bytes) -> str:
