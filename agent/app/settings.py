@@ -37,7 +37,8 @@ OVERRIDES = {
 """What differs from pod to pod; everything else belongs in the file."""
 CLUSTER_LIVE = frozenset({"cluster.keys", "cluster.tags", "cluster.keep_endpoints"})
 """What of the cluster changes while it runs."""
-OTHER_VARIABLES = frozenset({"PILOTFISH_CONFIG", "PILOTFISH_TEST_BUILD"})
+OTHER_VARIABLES = frozenset({"PILOTFISH_CONFIG", "PILOTFISH_TEST_BUILD", "PILOTFISH_API", "PILOTFISH_ADMIN"})
+"""The last two are for the applications in the same pod (`agent.client`)."""
 _SERVICE_LINK = re.compile(
     r"PILOTFISH_(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)?)"
 )

@@ -45,7 +45,7 @@ class Lease:
     def check(self) -> None:
         """Raises LeaseLost."""
         if not self._ended and time.monotonic() >= self._confirmed + self.ttl_s:
-            self._lose()
+            self.lose()
         if self.lost.is_set() or self._ended:
             raise LeaseLost(f"lease {self.id} ended: its keys are deleted and its locks are passed on", "lease_lost")
 
@@ -60,7 +60,7 @@ class Lease:
         try:
             await self.api.plain("POST", f"/v1/leases/{self.id}/keepalive", {}, max(self._confirmed + self.ttl_s - began, 0.05))
         except (LeaseLost, NotFound):
-            self._lose()
+            self.lose()
             raise
         self._confirmed = began
 
@@ -88,9 +88,10 @@ class Lease:
                 await self.keep_once()
             except SidecarError:
                 if not self.left_s:
-                    self._lose()
+                    self.lose()
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """What it stood for is known to be gone."""
         if self._ended or self.lost.is_set():
             return
         self.lost.set()

@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 
 from agent.client.claims import Held, claim
-from agent.client.errors import AgentUnreachable, NotFound, NotOwner, OutcomeUnknown, Unavailable
+from agent.client.errors import AgentUnreachable, LeaseLost, NotFound, NotOwner, OutcomeUnknown, Unavailable
 from agent.client.leases import Lease
 from agent.client.transport import BACKOFF_S, BACKOFF_S_MAX, Api, duration, quoted
 from agent.client.types import Holder, Octets, octets, to_json
@@ -70,10 +70,9 @@ class Leadership(Held):
         body = {"lease": self.lease.id, "owner": self._owner, **to_json("value", value)}
         try:
             await self.lease.api.command("PUT", self._path, None, body, timeout_s)
-        except (NotOwner, NotFound):
-            await self.lease.keep_once()
+        except (NotOwner, NotFound, LeaseLost):
+            self.lease.lose()
             self.check()
-            raise
 
 
 class Election:

@@ -254,6 +254,8 @@ def duration(seconds: float) -> str:
 
 
 def quoted(value: str | bytes) -> str:
-    """Percent-encoded for a path's segment or a query."""
+    """Percent-encoded for a path's segment or a query. A text may carry any octets (surrogateescape)."""
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape")
     # A path of dots alone would be taken for a way up.
-    return quote(value, safe="").replace(".", "%2E") if value in (".", "..", b".", b"..") else quote(value, safe="")
+    return quote(value, safe="").replace(".", "%2E") if value in (b".", b"..") else quote(value, safe="")
