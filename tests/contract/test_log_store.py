@@ -109,16 +109,46 @@ def test_a_snapshot_that_is_not_what_was_announced_is_thrown_away(open_store: Op
     async def test(store: Any, heard: Heard) -> None:
         good = hashlib.sha256(b"data").digest()
         for size, digest, data, fits in ((4, good, b"data", True), (4, good, b"dada", False), (5, good, b"data", False)):
-            done: list[bool] = []
-            sink = store.begin_snapshot(SnapshotMeta(10 + size, 1, MEMBERS, 0, size, digest))
+            done: list[tuple[SnapshotMeta, bool]] = []
+            announced = SnapshotMeta(10 + size, 1, MEMBERS, 0, size, digest)
+            sink = store.begin_snapshot(announced)
             sink.append(data)
-            sink.commit(lambda meta, ok, done=done: (done.append(ok), heard.took()))
+            sink.commit(lambda meta, ok, done=done: (done.append((meta, ok)), heard.took()))
             await heard.until(lambda done=done: done, "the verdict")
-            assert done == [fits]
+            assert done == [(announced, fits)]
         assert store.read_chunk(SnapshotMeta(15, 1, MEMBERS, 0, 5, good), 0, 1) is None
         assert store.figures.snapshots_failed == 2
 
     run(test, open_store()[0])
+
+
+@pytest.mark.parametrize("digest", [b"", hashlib.sha256(b"").digest()])
+def test_an_empty_snapshot_is_what_it_was_announced_as(open_store: Open, digest: bytes) -> None:
+    """A group's first voters begin from an empty state, and whoever joins them then gets that."""
+
+    async def test(store: Any, heard: Heard) -> None:
+        done: list[tuple[SnapshotMeta, bool]] = []
+        announced = SnapshotMeta(7, 1, MEMBERS, 0, 0, digest)
+        sink = store.begin_snapshot(announced)
+        sink.append(b"")
+        sink.commit(lambda meta, ok: (done.append((meta, ok)), heard.took()))
+        await heard.until(lambda: done, "the verdict")
+        assert done == [(announced, True)]
+        assert list(store.read_snapshot(announced)) == []
+
+    run(test, open_store()[0])
+    store, recovered = open_store(Beginning(SnapshotMeta(1, 1, MEMBERS), b""))
+    assert recovered.snapshot.index in (1, 7)
+    run(lambda store, heard: asyncio.sleep(0), store)
+
+
+def test_a_log_that_begins_from_an_empty_state(open_store: Open) -> None:
+    store, recovered = open_store(Beginning(SnapshotMeta(1, 1, MEMBERS), b""))
+    assert recovered.snapshot == SnapshotMeta(1, 1, MEMBERS)
+    run(lambda store, heard: asyncio.sleep(0), store)
+    store, again = open_store(Beginning(SnapshotMeta(1, 1, MEMBERS), b""))
+    assert again == recovered
+    run(lambda store, heard: asyncio.sleep(0), store)
 
 
 def test_older_snapshots_go_when_newer_ones_are_there(open_store: Open) -> None:

@@ -108,5 +108,5 @@ def _create(disk: Disk, group: str, me: int, config: WalConfig, beginning: Begin
 
 
 def finished(meta: SnapshotMeta, size: int, digest: bytes) -> SnapshotMeta:
-    """The same with what is known at the end."""
-    return structs.replace(meta, size=size, digest=digest)
+    """The same with what is known at the end. An empty snapshot (a group's beginning) keeps the digest that it has, or has none."""
+    return structs.replace(meta, size=size, digest=digest if size else meta.digest)

@@ -67,6 +67,8 @@ def verify(disk: Disk, name: str) -> Verdict:
     verdict = read_trailer(disk, name)
     if verdict.meta is None:
         return verdict
+    if not verdict.meta.size:
+        return verdict
     digest = hashlib.sha256()
     for offset in range(0, verdict.meta.size, PIECE_BYTES):
         digest.update(disk.read(name, offset, min(PIECE_BYTES, verdict.meta.size - offset)))

@@ -63,7 +63,7 @@ class SnapshotSink(Protocol):
 
     def commit(self, done: Callable[[SnapshotMeta, bool], None]) -> None:
         """Check size and digest (where the meta that it was begun with has them; else they are filled in), make it durable, then call
-        `done(meta, ok)` on the loop. Not ok: it was thrown away."""
+        `done(meta, ok)` on the loop. Not ok: it was thrown away; `meta` is then what it was begun with."""
 
     def abandon(self) -> None:
         """Throw it away."""

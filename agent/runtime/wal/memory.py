@@ -112,7 +112,7 @@ class MemorySink:
             self._owner.keep(meta, data)
         else:
             self._owner.figures.snapshots_failed += 1
-        self._owner.say(partial(done, meta, ok))
+        self._owner.say(partial(done, meta if ok else self._meta, ok))
 
     def abandon(self) -> None:
         self._ended = True

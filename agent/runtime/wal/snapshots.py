@@ -152,7 +152,7 @@ class FileSink:
             self._clear()
             owner.figures.snapshots_failed += 1
             owner.log.warning("snapshot_failed", index=meta.index, error=self._error)
-            owner.tell(partial(done, meta, False))
+            owner.tell(partial(done, self._meta, False))
             return
         owner.figures.snapshots_taken += 1
         owner.figures.snapshot_bytes = meta.size
