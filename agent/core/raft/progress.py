@@ -41,7 +41,8 @@ class Progress:
         self.meta: SnapshotMeta | None = None
         self.offset = 0
         self.chunk_at = 0.0
-        self.reading = False
+        self.asked = -1
+        """From where on the host was last asked for a piece; -1: not since the snapshot was offered."""
         self.round_goal = 0
         self.round_began = now
         self.rounds = 0
@@ -69,7 +70,7 @@ class Progress:
         self.inflight_bytes = 0
         self.meta = None
         self.offset = 0
-        self.reading = False
+        self.asked = -1
 
     def note_sent(self, last: int, size: int) -> None:
         self.inflight.append((last, size))

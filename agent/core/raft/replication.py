@@ -141,7 +141,7 @@ class Replication:
         meta = progress.meta
         assert meta is not None
         progress.chunk_at = desk.now
-        progress.reading = False
+        progress.asked = -1
         desk.send(member, SnapshotChunk(desk.term, meta, 0, b"", last=not meta.size))
 
     def on_snapshot_reply(self, member: int, progress: Progress, message: SnapshotReply) -> None:
@@ -150,12 +150,13 @@ class Replication:
         meta = progress.meta
         if progress.state != SNAPSHOT or meta is None or meta.index != message.index:
             return
-        if progress.reading and progress.offset == message.offset:
+        if message.offset <= progress.asked:
+            # Answered already. Each answer that came twice would else bring a chunk twice, and each of these an answer: without end.
             return
         progress.offset = message.offset
         progress.chunk_at = desk.now
         if message.offset < meta.size:
-            progress.reading = True
+            progress.asked = message.offset
             size = min(desk.config.snapshot_chunk_bytes, meta.size - message.offset)
             desk.out.append(ReadChunk(member, meta, message.offset, size))
         elif not meta.size and not message.offset:
@@ -167,7 +168,6 @@ class Replication:
         progress = self.progress.get(event.to)
         if progress is None or progress.state != SNAPSHOT or progress.meta != event.meta or progress.offset != event.offset:
             return
-        progress.reading = False
         progress.chunk_at = desk.now
         if event.data is None:
             # That one is gone; the newest is offered when the time for repeats comes.

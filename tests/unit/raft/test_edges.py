@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from agent.core.raft.config import RaftConfig
 from agent.core.raft.core import Raft
-from agent.core.raft.messages import Append
+from agent.core.raft.messages import Append, AppendReply, SnapshotReply
 from agent.core.replica import io
 from agent.core.replica.log import COMMAND, Entry, Members, Peer, Recovered, SnapshotMeta
 from tests.unit.raft.test_group import CONFIG, Table, group_of
@@ -41,3 +41,29 @@ def test_a_learner_that_was_given_up_may_try_again() -> None:
     table.run(1.0)
     assert leader.members.voters == (1, 2, 3, 9) and not leader.members.outgoing
     assert table.raft[9].commit == leader.commit
+
+
+def test_an_answer_that_comes_twice_brings_a_piece_of_a_snapshot_once() -> None:
+    """Else a network that doubles packets multiplies them: chunk, two answers, two chunks, four answers."""
+    table = Table(group_of(3), replace(CONFIG, margin_entries=0, snapshot_chunk_bytes=10))
+    leader = table.elect()
+    late = next(one for one in (1, 2, 3) if one != leader.me)
+    table.cut.add(late)
+    for number in range(4):
+        table.feed(leader.me, io.Propose(((number, b"x"),)))
+    meta = SnapshotMeta(index=leader.commit, term=leader.term, members=leader.members, size=100)
+    table.run(2.0)
+    leader.step(table.now, io.SnapshotTaken(meta))
+    for _ in range(2):
+        # The first may find a pipeline to give up, the second a probe.
+        leader.step(table.now, io.Receive(late, AppendReply(leader.term, leader.progress[late].next - 1, False, 1, 1)))
+    assert leader.progress[late].meta == meta
+    first = leader.step(table.now, io.Receive(late, SnapshotReply(leader.term, meta.index, 0)))
+    assert [one for one in first if isinstance(one, io.ReadChunk)] == [io.ReadChunk(late, meta, 0, 10)]
+    leader.step(table.now, io.Chunk(late, meta, 0, b"x" * 10))
+    for _ in range(3):
+        again = leader.step(table.now, io.Receive(late, SnapshotReply(leader.term, meta.index, 0)))
+        assert not [one for one in again if isinstance(one, io.ReadChunk)]
+    following = leader.step(table.now, io.Receive(late, SnapshotReply(leader.term, meta.index, 10)))
+    assert io.ReadChunk(late, meta, 10, 10) in following
+    assert not leader.step(table.now, io.Receive(late, SnapshotReply(leader.term, meta.index, 0)))
