@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard setup.py) $(shell find agent plugins -name '*.py' -o -name '*.json')
 
-.PHONY: up test check static docs picture cache-suite clean
+.PHONY: up test check static docs picture mesh-picture sim cache-suite clean
 
 up: $(VENV)/.run ## set up and run the demo; ARGS="--for 10s" hands options on
 	$(BIN)/pilotfish demo $(ARGS)
@@ -33,6 +33,11 @@ picture: $(VENV)/.run ## draw docs/demo.svg from a running demo, in which an ins
 
 mesh-picture: $(VENV)/.dev ## draw docs/mesh-page.png: the page of one of eight running agents (needs Chromium)
 	$(BIN)/python docs/draw_mesh.py docs/mesh-page.png
+
+SEEDS ?= 2000
+SEED ?= 1
+sim: $(VENV)/.dev ## run SEEDS schedules of crashes, cuts and worse from SEED on, and check every promise of consensus
+	$(BIN)/python -m agent simulate raft --seed $(SEED) --seeds $(SEEDS) --processes 2
 
 cache-suite: $(VENV)/.dev ## get the public HTTP cache tests; without node or npm their test is skipped, with the reason
 	@$(BIN)/python -m tests.conformance.cache_suite --fetch-only

@@ -42,6 +42,12 @@ class File:
             apply_write(image, write)
         return bytes(image)
 
+    def settle(self) -> None:
+        """What was written is durable from here on."""
+        for write in self.pending:
+            apply_write(self.durable, write)
+        self.pending.clear()
+
 
 def apply_write(image: bytearray, write: Write) -> None:
     """With zeros for a hole, as a file has that was written past its end."""
@@ -71,7 +77,8 @@ class SimDisk:
         return sorted(self._names)
 
     def size(self, name: str) -> int:
-        return len(self._file(name).current())
+        file = self._file(name)
+        return max(len(file.durable), *(write.offset + len(write.data) for write in file.pending), 0)
 
     def read(self, name: str) -> bytes:
         return self._file(name).current()
@@ -97,7 +104,7 @@ class SimDisk:
         file = self._file(name)
         config = self.config
         if not (config.lying_share and self._random.random() < config.lying_share):
-            file.durable, file.pending = bytearray(file.current()), []
+            file.settle()
         return config.slow_s if config.slow_share and self._random.random() < config.slow_share else config.fsync_s
 
     def fsync_folder(self) -> float:

@@ -27,15 +27,20 @@ class NetworkConfig(Struct, frozen=True):
     reordering_s: float = 0.05
 
 
+def spread_factors(spread: float, random: Random) -> list[float]:
+    """A sample of what latencies are multiplied with; many short runs may share one."""
+    return [exp(spread * random.gauss(0.0, 1.0)) for _ in range(SAMPLES)]
+
+
 class Network:
     """Hosts are numbers. `zones[i]`: (region, zone) of host i."""
 
-    def __init__(self, config: NetworkConfig, zones: list[tuple[int, int]], random: Random) -> None:
+    def __init__(self, config: NetworkConfig, zones: list[tuple[int, int]], random: Random, factors: list[float] | None = None) -> None:
         self.config = config
         self.loss = config.loss
         self._zones = zones
         self._random = random
-        self._factors = [exp(config.spread * random.gauss(0.0, 1.0)) for _ in range(SAMPLES)]
+        self._factors = spread_factors(config.spread, random) if factors is None else factors
         self._groups = [0] * len(zones)
         self._cut_groups: set[tuple[int, int]] = set()
         self._cut_pairs: set[tuple[int, int]] = set()
