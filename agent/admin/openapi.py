@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from agent.admin.cluster_schema import PATHS as CLUSTER_PATHS
 from agent.admin.cluster_schema import components as cluster_components
+from agent.admin.consensus_schema import COMPONENTS as CONSENSUS_COMPONENTS
+from agent.admin.consensus_schema import PATHS as CONSENSUS_PATHS
 from agent.admin.schema import ANYTHING, COUNT, FLAG, NUMBER, TEXT, Schema, array, fields, mapping, one_of, operation, or_null
 
 _BREAKER: Final = one_of("closed", "open", "half-open")
@@ -189,10 +191,12 @@ _PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "/drain": {"post": operation("Finish what is under way and exit", {202: "Draining"})},
     "/debug/loop": {"get": operation("Event loop lag, tasks, connections, timers, pauses of the garbage collector", {200: "Loop"})},
     **CLUSTER_PATHS,
+    **CONSENSUS_PATHS,
     "/openapi.json": {"get": operation("This document", {200: "OpenApi"})},
 }
 _IN_NAMES: Final = str.maketrans({"/": "_", ".": "_", "{": None, "}": None})
 COMPONENTS.update(cluster_components(COMPONENTS["Clusters"]))
+COMPONENTS.update(CONSENSUS_COMPONENTS)
 for _path, _methods in _PATHS.items():
     for _method, _one in _methods.items():
         _one["operationId"] = _method + _path.translate(_IN_NAMES)

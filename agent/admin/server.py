@@ -10,6 +10,7 @@ from aiohttp import web
 from agent.admin import page
 from agent.admin.applications import bad, on_load, on_purge
 from agent.admin.cluster import ClusterApi
+from agent.admin.consensus import ConsensusApi
 from agent.admin.metrics import render
 from agent.admin.names import known_name
 from agent.admin.openapi import DOCUMENT
@@ -32,6 +33,7 @@ class AdminServer:
         self._reload = reload
         self._runner: web.AppRunner | None = None
         self._cluster = ClusterApi(agent)
+        self._consensus = ConsensusApi(agent)
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=65_536, middlewares=[_errors_as_json, _own_names, _no_other_sites])
@@ -54,6 +56,7 @@ class AdminServer:
         get("/debug/loop", self.debug_loop)
         get("/openapi.json", self.openapi)
         self._cluster.register(app.router)
+        self._consensus.register(app.router)
         page.register(app.router)
         return app
 

@@ -5,11 +5,13 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from agent.cluster.config import ClusterConfig
+from agent.cluster.consensus.config import ConsensusConfig
 from agent.core.cache.config import CacheStore
 from agent.core.http.config import ClientTimeouts, Drain, HeaderPolicy, HttpLimits, WhyConfig
 from agent.core.routing.config import Service
 from agent.core.units import Duration, Positive
 from agent.proxy.config import AccessLog, Announcement, Egress, Listen
+from agent.state.config import ApiConfig
 
 
 class AgentIdentity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +49,14 @@ class PluginConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Faults after which the plugin is switched off; a hundred calls without one make up for one."""
 
 
+class Consensus(ConsensusConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This agent's part in a group of agents that agree. Needs `cluster`, through which they find each other, and whose keys or
+    certificates protect what they say. Changing it needs a restart."""
+
+    api: ApiConfig = ApiConfig()
+    """For the applications beside this agent."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything an agent is told."""
 
@@ -68,3 +78,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plugins: tuple[PluginConfig, ...] = ()
     cluster: ClusterConfig | None = None
     """Absent: this agent knows no others, and nothing listens for them."""
+    consensus: Consensus | None = None
+    """Absent: this agent takes no part in agreeing with others, and asks none."""

@@ -33,8 +33,13 @@ OVERRIDES = {
     "PILOTFISH_CLUSTER_ADVERTISE": ("cluster", "advertise"),
     "PILOTFISH_CLUSTER_SEEDS": ("cluster", "seeds"),
     "PILOTFISH_CLUSTER_WAN_BIND": ("cluster.wan", "bind"),
+    "PILOTFISH_CONSENSUS_BIND": ("consensus", "bind"),
+    "PILOTFISH_CONSENSUS_ADVERTISE": ("consensus", "advertise"),
+    "PILOTFISH_CONSENSUS_DATA": ("consensus", "data"),
 }
 """What differs from pod to pod; everything else belongs in the file."""
+OPTIONAL = frozenset({"cluster", "cluster.wan", "consensus"})
+"""Sections that the environment adds to and does not make."""
 CLUSTER_LIVE = frozenset({"cluster.keys", "cluster.tags", "cluster.keep_endpoints"})
 """What of the cluster changes while it runs."""
 OTHER_VARIABLES = frozenset({"PILOTFISH_CONFIG", "PILOTFISH_TEST_BUILD", "PILOTFISH_API", "PILOTFISH_ADMIN"})
@@ -140,10 +145,10 @@ def _override(walker: Walker, document: dict[str, Any], environ: Mapping[str, st
         kind: Any = Settings
         for part in section.split("."):
             kind = _struct_of(hints_of(kind)[part])
-            if not section.startswith("cluster"):
+            if section not in OPTIONAL:
                 document.setdefault(part, {})
             values = values.get(part) if isinstance(values, dict) else None
-        if section.startswith("cluster") and not isinstance(values, dict):
+        if section in OPTIONAL and not isinstance(values, dict):
             walker.problems.append(Problem(f"${name}", f"is for an agent with {section}, and the file has none"))
             continue
         kind = hints_of(kind)[field]
@@ -183,7 +188,7 @@ def compare(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
         section = path.split(".")[0]
         if section == "cluster":
             refused += [] if path in CLUSTER_LIVE else [path]
-        elif section in ("agent", "listen", "plugins") or path in ("cache.policy", "application"):
+        elif section in ("agent", "listen", "plugins", "consensus") or path in ("cache.policy", "application"):
             refused.append(path)
     return changed, refused
 

@@ -5,6 +5,7 @@ import re
 from typing import Any, Final
 
 from agent.app.config import Settings
+from agent.cluster.consensus.validate import problems as consensus_problems
 from agent.cluster.validate import REGION_BYTES_MAX
 from agent.cluster.validate import problems as cluster_problems
 from agent.core.routing.config import EndpointConfig, Service
@@ -89,6 +90,7 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
     if settings.cache.object_bytes_max > settings.cache.size:
         found.append(("cache.object_bytes_max", f"found {settings.cache.object_bytes_max}, expected at most cache.size"))
     found.extend(_cluster(settings))
+    found.extend(_consensus(settings))
     names: set[str] = set()
     for index, plugin in enumerate(settings.plugins):
         if plugin.name in names:
@@ -125,6 +127,25 @@ def _cluster(settings: Settings) -> list[tuple[str, str]]:
         if parse_address(bind, 0) is None or bind.startswith("unix:"):
             found.append((path, f"found {bind!r}, expected host:port or [v6]:port"))
     return found
+
+
+def _consensus(settings: Settings) -> list[tuple[str, str]]:
+    config = settings.consensus
+    if config is None:
+        return []
+    found = consensus_problems(config, settings.cluster, settings.agent.id)
+    if parse_address(config.bind, 0) is None or config.bind.startswith("unix:"):
+        found.append(("bind", f"found {config.bind!r}, expected host:port or [v6]:port"))
+    if config.advertise and parse_address(config.advertise, 1) is None and parse_address(f"{config.advertise}:1") is None:
+        found.append(("advertise", f"found {config.advertise!r}, expected host, host:port or [v6]:port"))
+    if parse_address(config.api.listen, 0) is None:
+        found.append(("api.listen", f"found {config.api.listen!r}, expected host:port, [v6]:port or unix:/path"))
+    taken = {
+        address for field in ("egress", "ingress", "transparent", "admin") for address in listen_addresses(getattr(settings.listen, field))
+    }
+    if config.api.listen in taken and not config.api.listen.endswith(":0"):
+        found.append(("api.listen", f"{config.api.listen} is taken by listen"))
+    return [(f"consensus.{path}".rstrip("."), message) for path, message in found]
 
 
 def _identity(settings: Settings) -> list[tuple[str, str]]:

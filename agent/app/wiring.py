@@ -34,7 +34,9 @@ from agent.runtime.wheel import TimerWheel
 
 if TYPE_CHECKING:
     from agent.app.mesh import Mesh
+    from agent.cluster.consensus.service import Consensus
     from agent.cluster.fabric import Fabric
+    from agent.state.api import StateApi
 
 TICK_S = 0.1
 PASSTHROUGH_MAX = 1024
@@ -92,6 +94,10 @@ class Agent:
         self.application: Cluster | None = None
         self.fabric: Fabric | None = None
         """The cluster, where one is configured."""
+        self.consensus: Consensus | None = None
+        """This agent's part in a group that agrees, where one is configured,"""
+        self.state_api: StateApi | None = None
+        """and what applications see of it."""
         self.sources: dict[str, Sources] = {}
         """Where the endpoints of each service come from."""
         self.mesh: Mesh | None = None
@@ -133,6 +139,11 @@ class Agent:
             gate.own_addresses = frozenset(own)
         if fabric is not None:
             await fabric.start()
+        if fabric is not None and settings.consensus is not None:
+            from agent.app.consensus_wiring import start_consensus
+
+            self.consensus, self.state_api = await start_consensus(self, settings.consensus, fabric)
+            self.addresses["state"] = [self.state_api.address]
         self._tasks.append(self.loop.create_task(self._tick()))
 
     def _make_gates(self, settings: Settings) -> None:
@@ -305,6 +316,8 @@ class Agent:
         self.log.info("draining", delay_s=config.delay, timeout_s=config.timeout, in_flight=self.path.in_flight)
         self.path.draining = True  # from here on every response says that it is its connection's last
         withdraw_s = self.mesh.withdraw() if self.mesh is not None else 0.0
+        if self.consensus is not None:
+            await self.consensus.hand_over()
         await asyncio.sleep(max(config.delay, withdraw_s))
         await asyncio.gather(*(listener.close() for listener in self.listeners))
         now = self.loop.time()
@@ -322,6 +335,10 @@ class Agent:
 
     async def stop(self) -> None:
         """End every task; to be called after `drain`."""
+        if self.state_api is not None:
+            await self.state_api.stop()
+        if self.consensus is not None:
+            await self.consensus.stop()
         if self.fabric is not None:
             await self.fabric.stop()
         for task in self._tasks:

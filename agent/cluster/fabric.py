@@ -70,6 +70,7 @@ class Fabric:
         self.config = config
         self.name = name
         self.region = region
+        self.zone = zone
         self.log = log
         self.on_endpoints: Callable[[Endpoints], None] = lambda endpoints: None
         """Service → its endpoints, as live members announce them; called when they change, at once when a member dies or leaves."""
@@ -103,6 +104,8 @@ class Fabric:
         self._leaving = False
         self._tasks: list[asyncio.Task[None]] = []
         self.running = False
+        self.tls: MutualTls | None = None
+        """What proves streams between members, where certificates are configured."""
 
     # -- life
 
@@ -114,7 +117,7 @@ class Fabric:
             self.keys = self._keys_given or Keys(config)
         except ValueError as error:
             raise OSError(f"cluster.keyring_file: {error}") from None
-        tls = self._tls()
+        tls = self.tls = self._tls()
         self.envelope = Envelope(config.name, self.keys.ring)
         self.inlet = Inlet(SocketTransport(parse_place(config.bind, 0) if not config.bind.endswith(":0") else _any_port(config.bind), tls))
         await self.inlet.listen()

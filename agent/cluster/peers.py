@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from agent.cluster.identity import Profile
 from agent.core.gossip.face import AnnouncedEndpoint, Reported
-from agent.core.gossip.facts import Announced, Fact, Far, FarRegions, Judgements, Load, decode
+from agent.core.gossip.facts import Announced, Fact, Far, FarRegions, Judgements, Load, Seat, decode
 from agent.core.gossip.messages import UnreadableError
 
 Endpoints = dict[str, tuple[AnnouncedEndpoint, ...]]
@@ -41,7 +41,7 @@ class Peers:
         return self._live
 
     def facts(self, member: str) -> dict[str, Fact]:
-        """Load, judgements and endpoints of a member, by key; empty where nothing is known."""
+        """Load, judgements, endpoints and seats of a member, by key; empty where nothing is known."""
         return self._facts.get(member, {})
 
     def up(self, member: str, profile: Profile) -> None:
@@ -68,7 +68,7 @@ class Peers:
         before = held.pop(key, None)
         if isinstance(fact, Load):
             self._loads_at[member] = now
-        if isinstance(fact, Load | Judgements | Announced | Far | FarRegions):
+        if isinstance(fact, Load | Judgements | Announced | Far | FarRegions | Seat):
             held[key] = fact
         old, new = _announced(before), _announced(fact)
         if old or new:

@@ -61,6 +61,11 @@ class Publisher:
                 items.append(("hot", value))
         return items
 
+    def tell_seat(self, group: str, value: bytes) -> None:
+        """Our place in a consensus group, a `Seat`."""
+        if self._said.get(f"seat:{group}") != value:
+            self._say([(f"seat:{group}", value)], urgent=True)
+
     def tell_far(self, parts: dict[str, bytes]) -> None:
         """Endpoints of regions, by key, each a `Far`; what was told and is not among them any more is withdrawn."""
         items: list[tuple[str, bytes | None]] = [(key, value) for key, value in parts.items() if self._said.get(key) != value]

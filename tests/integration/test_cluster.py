@@ -235,4 +235,11 @@ def test_an_agent_alone_serves_and_an_agent_without_a_cluster_loads_nothing_of_i
         assert [row["name"] for row in agent.get("/cluster/members")] == ["test-1"]
     code = "import sys, agent.app.wiring, agent.app.settings; print([m for m in sys.modules if m.startswith('agent.cluster')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.replace("'", '"')) == ["agent.cluster", "agent.cluster.config", "agent.cluster.validate"]
+    assert json.loads(done.stdout.replace("'", '"')) == [
+        "agent.cluster",
+        "agent.cluster.config",
+        "agent.cluster.consensus",
+        "agent.cluster.consensus.config",
+        "agent.cluster.consensus.validate",
+        "agent.cluster.validate",
+    ]

@@ -1,4 +1,4 @@
-"""What the values of gossiped state mean: health, load, breakers, endpoints, hot keys, cache, round trips.
+"""What the values of gossiped state mean: health, load, breakers, endpoints, hot keys, cache, round trips, seats.
 
 Each fact is one key of its agent's state.
 
@@ -116,8 +116,41 @@ class RoundTrips(Struct, frozen=True, array_like=True):
     seconds: Annotated[dict[Short, Share], Meta(max_length=24)] = {}
 
 
-Fact = Health | Load | Judgements | Announced | Far | FarRegions | HotKeys | CacheUse | RoundTrips
-T = TypeVar("T", Health, Load, Judgements, Announced, Far, FarRegions, HotKeys, CacheUse, RoundTrips)
+Id = Annotated[int, Meta(ge=0, lt=2**53)]
+ABSENT: Final = 0
+"""It is of no group (yet), or waits to be let in."""
+LEARNER: Final = 1
+VOTER: Final = 2
+LEADER: Final = 3
+CLIENT: Final = 4
+"""It asks, and wants to be no member."""
+SEAT_ROLES: Final = ("absent", "learner", "voter", "leader", "client")
+
+
+class Seat(Struct, frozen=True, array_like=True):
+    """Key `seat:<group>`. An agent's place in a consensus group. group_id: 0 where it is of none. member: the id of its log. address,
+    port: where it hears members. role: of SEAT_ROLES; wants: the most that it may be, LEARNER, VOTER or CLIENT. expect, ballot, promised:
+    of founding. durable: its log outlives the process. leaving: it is about to stop for good. tags: digest of what its build knows.
+    Urgent."""
+
+    group_id: Id = 0
+    member: Id = 0
+    address: Short = ""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    role: Annotated[int, Meta(ge=0, le=4)] = ABSENT
+    wants: Annotated[int, Meta(ge=0, le=4)] = CLIENT
+    term: Count = 0
+    priority: Annotated[int, Meta(ge=0, le=9)] = 1
+    durable: bool = False
+    leaving: bool = False
+    expect: Count = 0
+    ballot: Id = 0
+    promised: Id = 0
+    tags: Short = ""
+
+
+Fact = Health | Load | Judgements | Announced | Far | FarRegions | HotKeys | CacheUse | RoundTrips | Seat
+T = TypeVar("T", Health, Load, Judgements, Announced, Far, FarRegions, HotKeys, CacheUse, RoundTrips, Seat)
 
 _KINDS: Final[dict[str, type[Fact]]] = {
     "health": Health,
@@ -129,6 +162,7 @@ _KINDS: Final[dict[str, type[Fact]]] = {
     "hot": HotKeys,
     "cache": CacheUse,
     "peers": RoundTrips,
+    "seat": Seat,
 }
 _encoder = msgspec.msgpack.Encoder()
 
