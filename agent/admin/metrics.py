@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from agent import __version__
 from agent.admin.catalogue import Families
 from agent.admin.cluster_metrics import cluster_metrics
+from agent.admin.state_metrics import state_metrics
 from agent.proxy.counters import CLASSES, LATENCY_BOUNDS_S, OUTCOMES
 from agent.proxy.purging import KINDS
 from agent.runtime.build import build
@@ -42,6 +43,9 @@ class AgentCollector(Collector):
         fabric = self.agent.fabric
         if fabric is not None:
             cluster_metrics(families, fabric)
+        state_api = getattr(self.agent, "state_api", None)
+        if state_api is not None:
+            state_metrics(families, state_api)
         for row in self.agent.plugins.snapshot():
             _plugin(families, row)
         return families.metrics()

@@ -12,6 +12,7 @@ import pytest
 from loadtest.__main__ import parser
 from tests.harness.agent import AgentProcess
 from tests.harness.fabric import AdminThread, FakeFabric, configuration, member
+from tests.harness.state_rig import StateRig, state_rig
 from tests.harness.upstream import Upstream, response
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,15 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminThread]
         yield running
 
 
+@pytest.fixture(scope="module")
+def state() -> Iterator[StateRig]:
+    """The state API with what the examples suppose to be there."""
+    with state_rig() as running:
+        running.ask("PUT", "/v1/kv/config/colour", b"blue")
+        running.ask("POST", "/v1/locks/reindex-held", {"ttl": "60s"})
+        yield running
+
+
 def _everybody_follows(change: Any) -> Any:
     async def changed(op: str, key: str) -> Any:
         return {**await change(op, key), "acknowledged": 3, "of": 3, "errors": {}}
@@ -65,7 +75,7 @@ def _everybody_follows(change: Any) -> Any:
 
 
 @pytest.mark.parametrize(("page", "line"), HERE, ids=[f"{page}: {line[:60]}" for page, line in HERE])
-def test_a_documented_command_works(page: str, line: str, agent: AgentProcess, clustered: AdminThread) -> None:
+def test_a_documented_command_works(page: str, line: str, agent: AgentProcess, clustered: AdminThread, state: StateRig) -> None:
     if line.startswith("python -m loadtest "):
         parser().parse_args(line.split()[3:])  # running them takes minutes
         return
@@ -73,7 +83,11 @@ def test_a_documented_command_works(page: str, line: str, agent: AgentProcess, c
     if CLUSTER.search(line):
         admin = clustered.address
     command = line.replace("127.0.0.1:15020", admin).replace("127.0.0.1:15001", proxy)
-    endless = "/events" in line or "cluster events" in line
+    endless = "/cluster/events" in line or "cluster events" in line or line.startswith("curl -N")
+    if ":15030" in line:
+        if "/v1/cas" in line:
+            state.ask("PUT", "/v1/kv/config/colour", b"blue")  # what the example before it did
+        command = command.replace("127.0.0.1:15030", state.api.address)
     command = re.sub(r"^curl ", "curl -sS --fail --max-time 3 " if endless else "curl -sS --fail ", command)
     if command.startswith("pilotfish "):
         command = command.replace("pilotfish", f"{sys.executable} -m agent", 1)

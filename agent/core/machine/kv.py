@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.core.machine import commands as c
+from agent.core.machine.frozen import Frozen, rows_of
 from agent.core.machine.history import History
 from agent.core.machine.ordered import Ordered
 from agent.core.machine.outcome import Outcome
@@ -28,6 +29,8 @@ class Store(Part):
         self.bytes = 0
         """Keys and values together."""
         self.leased: dict[int, set[bytes]] = {}
+        self._frozen: list[Frozen] = []
+        """Snapshots that have not told all keys yet."""
 
     # -- reading
 
@@ -181,6 +184,8 @@ class Store(Part):
     # -- changing
 
     def _write(self, key: bytes, value: bytes, lease: int, revision: int, old: Record | None) -> Record:
+        if self._frozen:
+            self._keep(key, old)
         if old is None:
             record = Record(value, revision, revision, 1, lease)
             self.order.add(key)
@@ -200,7 +205,13 @@ class Store(Part):
         self.history.add(Event(revision, key, record), limits.history_events, limits.history_bytes)
         return record
 
+    def _keep(self, key: bytes, old: Record | None) -> None:
+        for frozen in self._frozen:
+            frozen.keep(key, old)
+
     def _erase(self, key: bytes, old: Record, revision: int, expired: bool) -> None:
+        if self._frozen:
+            self._keep(key, old)
         del self.records[key]
         self.order.remove(key)
         self.bytes -= len(key) + len(old.value)
@@ -239,11 +250,16 @@ class Store(Part):
         return len(self.records) * 8 <= limits.keys * 7 and self.bytes * 2 <= limits.store_bytes
 
     def freeze(self) -> Iterator[Any]:
-        """Copies pointers: about 15 ms for 1,000,000 keys; nothing is copied of keys and values themselves."""
-        chunks = self.order.copy()
-        records = self.records.copy()
-        events = self.history.kept()
-        return _rows(chunks, records, self.history.compacted, events)
+        """Copies the pointers of the history; keys are told as they were while they change (`frozen.py`)."""
+        frozen = Frozen(len(self.records))
+        rows = rows_of(frozen, self.order, self.records, self.history.compacted, self.history.kept(), self._thaw)
+        next(rows)
+        self._frozen.append(frozen)
+        return rows
+
+    def _thaw(self, frozen: Frozen) -> None:
+        if frozen in self._frozen:
+            self._frozen.remove(frozen)
 
     def load(self, version: int, rows: Iterator[Any]) -> None:
         compacted, keys = msgspec.convert(next(rows), tuple[int, int])
@@ -266,14 +282,6 @@ class Store(Part):
         if current is not None and current == event.record:
             return Event(event.revision, event.key, current)
         return event
-
-
-def _rows(chunks: list[list[bytes]], records: dict[bytes, Record], compacted: int, events: list[Event]) -> Iterator[Any]:
-    yield compacted, len(records)
-    for chunk in chunks:
-        for key in chunk:
-            yield key, records[key]
-    yield from events
 
 
 def holds(check: c.Check, record: Record | None) -> bool:

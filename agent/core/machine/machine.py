@@ -111,9 +111,11 @@ class Machine:
     # -- as a whole
 
     def snapshot(self) -> Snapshot:
-        """The state as of now, as an iterator of chunks that may be taken later, from another thread too, while this goes on.
+        """The state as of now, as an iterator of chunks that are taken between commands, on the same thread, while this goes on.
 
-        Making it copies pointers, not values: measured 25 ms for 1,000,000 keys, 3 ms for 100,000 (nothing else runs meanwhile)."""
+        Beginning it costs 0.3 ms for keys, however many there are (measured with 1,000,000, and 65,536 events); a key that changes before
+        it has been told is put aside, which doubles the cost of that change. Of leases, locks and sessions rows are made at once: 50 ms
+        for 100,000 leases."""
         return Snapshot(self.registry, self.shared, self.parts)
 
     def restore(self, chunks: Iterable[bytes]) -> None:

@@ -76,10 +76,6 @@ class Ordered:
             total += len(chunk) - begin
         return total
 
-    def copy(self) -> list[list[bytes]]:
-        """All of them as they are now, in chunks."""
-        return [chunk.copy() for chunk in self._chunks]
-
 
 def end_of_prefix(prefix: bytes) -> bytes:
     """The first key after all that begin with `prefix`; empty where there is none."""

@@ -34,7 +34,7 @@ class Part:
 
     def freeze(self) -> Iterator[Any]:
         """Rows of the state as it is now, in an order and form that depend on the state alone. What later commands change must have been
-        copied when this returns; the rows may be made while they are taken, on another thread."""
+        put aside or copied; the rows are taken little by little, between commands."""
         raise NotImplementedError
 
     def load(self, version: int, rows: Iterator[Any]) -> None:

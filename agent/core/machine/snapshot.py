@@ -31,15 +31,14 @@ _frames: Final = msgspec.msgpack.Decoder(tuple[int, list[Any]])
 
 
 class Snapshot:
-    """The state at the moment when this was made, as an iterator of chunks of at most `CHUNK_BYTES`; may be taken from another thread."""
+    """The state at the moment when this was made, as an iterator of chunks of at most `CHUNK_BYTES`, to be taken between commands."""
 
     def __init__(self, registry: Registry, shared: Shared, parts: dict[str, Part]) -> None:
         versions = [(name, kind.version) for name, kind in registry.parts.items()]
         self.index = shared.index
-        self._header = Header(FORMAT, shared.index, shared.time_ms, shared.revision, shared.fence, versions)
-        # Frozen here and now; what follows only reads what nobody changes any more.
-        self._frozen = [parts[name].freeze() for name in registry.parts]
-        self._chunks = self._cut()
+        header = Header(FORMAT, shared.index, shared.time_ms, shared.revision, shared.fence, versions)
+        # No generator holds this object: one that is given up ends at once, and with it what its parts put aside for it.
+        self._chunks = _cut(header, [parts[name].freeze() for name in registry.parts])
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks
@@ -47,35 +46,37 @@ class Snapshot:
     def __next__(self) -> bytes:
         return next(self._chunks)
 
-    def _cut(self) -> Iterator[bytes]:
-        held = bytearray()
-        for frame in self._framed():
-            held += len(frame).to_bytes(4, "big")
-            held += frame
-            while len(held) >= CHUNK_BYTES:
-                yield bytes(held[:CHUNK_BYTES])
-                del held[:CHUNK_BYTES]
-        if held:
-            yield bytes(held)
 
-    def _framed(self) -> Iterator[bytes]:
-        yield _encoder.encode(self._header)
-        total = 0
-        for number, rows in enumerate(self._frozen):
-            gathered: list[Raw] = []
-            size = 0
-            for row in rows:
-                octets = _encoder.encode(row)
-                gathered.append(Raw(octets))
-                size += len(octets)
-                total += 1
-                if size >= FRAME_BYTES:
-                    yield _encoder.encode((number, gathered))
-                    gathered = []
-                    size = 0
-            if gathered:
+def _cut(header: Header, frozen: list[Iterator[Any]]) -> Iterator[bytes]:
+    held = bytearray()
+    for frame in _framed(header, frozen):
+        held += len(frame).to_bytes(4, "big")
+        held += frame
+        while len(held) >= CHUNK_BYTES:
+            yield bytes(held[:CHUNK_BYTES])
+            del held[:CHUNK_BYTES]
+    if held:
+        yield bytes(held)
+
+
+def _framed(header: Header, frozen: list[Iterator[Any]]) -> Iterator[bytes]:
+    yield _encoder.encode(header)
+    total = 0
+    for number, rows in enumerate(frozen):
+        gathered: list[Raw] = []
+        size = 0
+        for row in rows:
+            octets = _encoder.encode(row)
+            gathered.append(Raw(octets))
+            size += len(octets)
+            total += 1
+            if size >= FRAME_BYTES:
                 yield _encoder.encode((number, gathered))
-        yield _encoder.encode((END, [total]))
+                gathered = []
+                size = 0
+        if gathered:
+            yield _encoder.encode((number, gathered))
+    yield _encoder.encode((END, [total]))
 
 
 class Restored:
