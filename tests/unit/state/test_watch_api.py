@@ -14,11 +14,11 @@ from tests.harness.state_rig import StateRig, ask, request, state_rig
 from tests.harness.wait import wait_until
 
 
-class Watcher:
+class EventReader:
     """A reader of server-sent events."""
 
-    def __init__(self, rig: StateRig, target: str, *lines: str) -> None:
-        self.client = rig.client()
+    def __init__(self, client: RawClient, target: str, *lines: str) -> None:
+        self.client = client
         self.client.send(request("GET", target, None, *lines))
         self.head = self.client.until(b"\r\n\r\n")
         assert self.head.startswith(b"HTTP/1.1 200") and b"text/event-stream" in self.head
@@ -35,6 +35,11 @@ class Watcher:
 
     def close(self) -> None:
         self.client.close()
+
+
+class Watcher(EventReader):
+    def __init__(self, rig: StateRig, target: str, *lines: str) -> None:
+        super().__init__(rig.client(), target, *lines)
 
 
 def test_events_are_told_as_they_happen(rig: StateRig) -> None:
