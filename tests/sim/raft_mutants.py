@@ -21,9 +21,6 @@ from agent.sim.consensus.swarm import ConsensusSwarm
 
 ONE_AT_A_TIME = replace(RAFT_FAST, max_batch_bytes=1, max_inflight=1)
 """An entry a message: what stands between two entries of one batch shows itself."""
-DRIFTING = replace(RAFT_FAST, clock_drift=0.4)
-NOT_DRIFTING = replace(RAFT_FAST, clock_drift=0.0)
-"""Leases that allow for clocks that run apart, and that do not."""
 
 
 def core(kind: type[Raft] = Raft, config: Any = RAFT_FAST, swarm: type[ConsensusSwarm] = ConsensusSwarm, **options: Any) -> Core:
@@ -84,11 +81,16 @@ class NoDeduplication(ConsensusSwarm):
 
 
 class IgnoresTerms(Raft):
-    """Takes what an older leader says for its own leader's word, and does not step down when others have a higher term."""
+    """A leader takes no notice of higher terms; others take what an older leader says for their own leader's word."""
 
     def _on_receive(self, sender: int, message: Any) -> None:
-        kind = (AppendReply, HeartbeatReply) if self.role == "leader" else (Append, Heartbeat)
-        super()._on_receive(sender, replace(message, term=self.term) if isinstance(message, kind) else message)
+        if self.role == "leader":
+            if isinstance(message, Append | Heartbeat):
+                return
+            ignored: Any = AppendReply | HeartbeatReply
+        else:
+            ignored = Append | Heartbeat
+        super()._on_receive(sender, replace(message, term=self.term) if isinstance(message, ignored) else message)
 
 
 class CountsDuplicates(Raft):

@@ -29,6 +29,7 @@ HOSTS = {
     ),
 }
 CORES = {
+    "terms are ignored": (mutants.core(mutants.IgnoresTerms), ("pause", "freeze"), "log matching|state-machine safety|no read staler"),
     "a vote that comes twice counts twice": (
         mutants.core(mutants.CountsDuplicates),
         ("disorder", "leader_crash", "partition", "isolate"),
