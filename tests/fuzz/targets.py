@@ -19,6 +19,7 @@ from agent.core.http.trace import has_trace
 from agent.core.routing import endpoint as outcome
 from agent.proxy.upstream import CLOSED, TUNNEL, ConnectionHome, Try, UpstreamConnection
 from tests.fuzz.llhttp import METHODS, Requests, Responses
+from tests.fuzz.pbft_targets import PBFT_TARGETS
 from tests.fuzz.raft_targets import RAFT_TARGETS
 from tests.fuzz.rig import RecordingTransport, Rig
 from tests.fuzz.swim_targets import SWIM_TARGETS
@@ -320,5 +321,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "upstream": upstream,
     **SWIM_TARGETS,
     **WAL_TARGETS,
+    **PBFT_TARGETS,
     **RAFT_TARGETS,
 }

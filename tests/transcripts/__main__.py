@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.transcripts import raft_rig, swim_rig
+from tests.transcripts import pbft_rig, raft_rig, swim_rig
 
 
 def main() -> int:
@@ -11,7 +11,7 @@ def main() -> int:
     parser.add_argument("--rewrite", action="store_true", help="write what the cores do now into the files")
     rewrite = parser.parse_args().rewrite
     differ = 0
-    for rig in (raft_rig, swim_rig):
+    for rig in (pbft_rig, raft_rig, swim_rig):
         for path in sorted(rig.FOLDER.glob("*.txt")):
             before = path.read_text(encoding="utf-8")
             after = rig.replay(before)

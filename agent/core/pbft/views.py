@@ -33,13 +33,13 @@ class Views:
         self.own: ViewChange | None = None
         """What this replica said when it left its view, once the disk has it."""
         self.tries = 0
-        """Views entered or tried since something was executed: each doubles the timeout."""
+        """Views entered or tried since something was executed: each after the first doubles the timeout."""
         self.deadline = inf
         """By when the new view must have come; set once a quorum has asked for it."""
 
     def timeout_s(self) -> float:
         config = self._board.config
-        return min(config.timeout_max_s, config.request_timeout_s * 2.0 ** min(self.tries, 30))
+        return min(config.timeout_max_s, config.request_timeout_s * 2.0 ** min(max(0, self.tries - 1), 30))
 
     def progressed(self) -> None:
         self.tries = 0
