@@ -87,7 +87,7 @@ class AsyncSidecar:
     # -- life
 
     async def close(self) -> None:
-        """End the session, and every connection. Leases that are still kept end by themselves."""
+        """End the leases that are kept (with what they hold), the session, and every connection."""
         await self._api.close()
         await self._admin.close()
 

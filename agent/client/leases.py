@@ -53,6 +53,7 @@ class Lease:
         """Keep it from now on, in the background, until it is revoked or lost."""
         if self._keeper is None and not self._ended:
             self._keeper = asyncio.create_task(self._keep())
+            self.api.at_close.append(self._close)
 
     async def keep_once(self) -> None:
         """Confirm it now. Raises LeaseLost where it has ended."""
@@ -76,17 +77,23 @@ class Lease:
         """Keep it no longer; it ends by itself."""
         self._stop()
 
+    async def _close(self) -> None:
+        await let_go(self)
+
     def _stop(self) -> None:
         self._ended = True
+        if self._close in self.api.at_close:
+            self.api.at_close.remove(self._close)
         if self._keeper is not None and self._keeper is not asyncio.current_task():
             self._keeper.cancel()
 
     async def _keep(self) -> None:
         while not self.lost.is_set():
             await asyncio.sleep(min(self.ttl_s / KEEPS, self.left_s))
+            # Whoever does not answer must not keep it from being known in time.
             try:
-                await self.keep_once()
-            except SidecarError:
+                await asyncio.wait_for(self.keep_once(), self.left_s)
+            except (SidecarError, TimeoutError):
                 if not self.left_s:
                     self.lose()
 

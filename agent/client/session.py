@@ -52,16 +52,17 @@ class Sessions:
         self._end = end
         self._now: SessionNumbers | None = None
         self._lock = asyncio.Lock()
-        self._freed = asyncio.Condition()
+        self._freed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def command(self) -> AsyncIterator[dict[str, str]]:
         """The headers for one command, the same for all of its repetitions."""
         numbers = await self._current()
-        async with self._freed:
-            await self._freed.wait_for(numbers.can_begin)
-            number = numbers.begin()
+        while not numbers.can_begin():
+            self._freed.clear()
+            await self._freed.wait()
+        number = numbers.begin()
         try:
             yield {
                 "Pilotfish-Session": str(numbers.session),
@@ -70,8 +71,7 @@ class Sessions:
             }
         finally:
             numbers.end(number)
-            async with self._freed:
-                self._freed.notify_all()
+            self._freed.set()
 
     async def _current(self) -> SessionNumbers:
         async with self._lock:

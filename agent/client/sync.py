@@ -328,7 +328,7 @@ class Sidecar:
         return self._portal.run(self._async.is_ready())
 
     def close(self) -> None:
-        """End the session, and every connection. Leases that are still kept end by themselves."""
+        """End the leases that are kept (with what they hold), the session, and every connection."""
         self._portal.run(self._async.close())
         self._portal.close()
 

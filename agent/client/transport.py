@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -70,8 +70,11 @@ class Transport:
         self.address = address
         self.timeout_s = timeout_s
         self._http: aiohttp.ClientSession | None = None
+        self._closed = False
 
     def _session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise SidecarError("this Sidecar is closed: make another", "closed")
         if self._http is None:
             connector: aiohttp.BaseConnector
             if self.address.socket:
@@ -83,6 +86,7 @@ class Transport:
         return self._http
 
     async def close(self) -> None:
+        self._closed = True
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -161,6 +165,8 @@ class Api(Transport):
         super().__init__(address, timeout_s)
         self._session_ttl_s = session_ttl_s
         self.sessions = Sessions(self._make_session, self._keep_session, self._end_session)
+        self.at_close: list[Callable[[], Awaitable[None]]] = []
+        """What ends before the connections do: leases that are kept."""
 
     async def read(
         self, path: str, query: Mapping[str, str] | None = None, timeout_s: float | None = None, expect: frozenset[int] = frozenset()
@@ -218,6 +224,7 @@ class Api(Transport):
 
     async def close(self) -> None:
         if self._http is not None:
+            await asyncio.gather(*(call() for call in list(self.at_close)))
             await self.sessions.close()
         await super().close()
 

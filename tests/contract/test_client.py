@@ -22,6 +22,7 @@ from agent.client import (
     NotOwner,
     OutcomeUnknown,
     Sidecar,
+    SidecarError,
     TooLarge,
     Unavailable,
     WaitOver,
@@ -482,6 +483,44 @@ def test_a_lock_is_lost_when_nobody_can_say_that_it_is_held(state: StateThread) 
 
     with Lossy(state.address) as lossy:
         run(lambda: test(lossy))
+
+
+def test_a_lock_is_lost_in_time_when_the_agent_takes_everything_and_answers_nothing(state: StateThread) -> None:
+    async def test(lossy: Lossy) -> None:
+        async with client(lossy) as sidecar:
+            held = await sidecar.lock("job", ttl_s=1.2).acquire()
+            lossy.frozen = True
+            await asyncio.wait_for(held.lost.wait(), WAIT_S)
+            assert held.lease.left_s == 0.0
+            with pytest.raises(LockLost):
+                held.check()
+            lossy.frozen = False
+            lossy.cut()
+
+    with Lossy(state.address) as lossy:
+        run(lambda: test(lossy))
+
+
+def test_what_is_closed_holds_nothing_any_more_and_says_so(state: StateThread) -> None:
+    async def test() -> None:
+        sidecar = client(state)
+        held = await sidecar.lock("job", ttl_s=60).acquire()
+        lease = await sidecar.leases.grant(60)
+        lease.keep_alive()
+        await sidecar.close()
+        with pytest.raises(LockLost):
+            held.check()
+        with pytest.raises(SidecarError, match="closed: make another"):
+            await sidecar.kv.get("a")
+        await sidecar.close()
+        async with client(state) as other:
+            async with other.lock("job", wait_s=0):
+                pass
+            assert await other.leases.get(lease.id) is None
+        machine = state.service.machine
+        assert machine is not None and not [lease for lease in machine.leases.table.values() if lease.ttl_ms == 60_000]
+
+    run(test)
 
 
 def test_a_lock_is_kept_for_longer_than_its_time_to_live(state: StateThread) -> None:

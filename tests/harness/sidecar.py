@@ -70,6 +70,8 @@ class Lossy:
         self.lose_answers = 0
         self.lose_requests = 0
         self.lost = 0
+        self.frozen = False
+        """Takes everything, passes nothing on."""
         self.on_loss: Callable[[], object] = lambda: None
         self._to = address.rpartition(":")
         self._thread = LoopThread()
@@ -100,7 +102,8 @@ class Lossy:
                 self.lose_requests -= 1
                 self.lost += 1
                 raise EOFError
-            writer.write(data)
+            if not self.frozen:
+                writer.write(data)
         raise EOFError
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

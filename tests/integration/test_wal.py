@@ -261,6 +261,44 @@ def test_closed_or_killed_while_the_disk_is_full_it_has_what_was_acknowledged(sm
     assert stored <= recovered.entries[-1].index < tried
 
 
+LIMITED = """
+import asyncio, resource, sys
+from pathlib import Path
+from agent.core.wal.log import WalConfig
+from agent.runtime.log import Logger
+from agent.runtime.wal.store import Wal
+from tests.harness.wal import Heard, batch
+
+async def main():
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    wal, _ = Wal.open(Path(sys.argv[1]), "blue", lambda: 5, Logger("error"), config=WalConfig(fill_bytes=4096))
+    heard = Heard()
+    wal.start(heard)
+    number = 0
+    while not heard.writable:
+        number += 1
+        wal.persist(batch(number, number, octets=3000))
+        await heard.until(lambda: heard.writable or heard.numbers and heard.numbers[-1] == number, "an answer")
+    assert heard.numbers[-1] < number and not heard.failed
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await heard.until_stored(number)
+    assert heard.writable == [False, True]
+    await wal.close()
+    print(number)
+
+asyncio.run(main())
+"""
+
+
+def test_a_file_that_may_grow_no_further_is_a_full_disk(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    wal, recovered = opened(tmp_path)
+    close(wal)
+    assert [entry.index for entry in recovered.entries] == list(range(1, int(ran.stdout) + 1))
+
+
 class FailingFolder(RealFolder):
     """Fails as told."""
 
