@@ -98,7 +98,7 @@ class Rig:
         for word in [word for word in words if "=" in word and not word[0].isdigit()]:
             key, value = word.split("=")
             settings[key] = type(getattr(RaftConfig(), key))(float(value))
-        self.config = RaftConfig(**{"commit_notice_s": 0.0, **settings})
+        self.config = RaftConfig(**{"commit_notice_s": 0.0, "election_s": 1.0, **settings})
         given = sections([word for word in words if "=" not in word or word[0].isdigit()])
         voters = tuple(int(word) for word in given.get("voters", []))
         learners = tuple(int(word) for word in given.get("learners", []))

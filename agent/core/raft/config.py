@@ -14,7 +14,7 @@ PRIORITY_MAX: Final = 9
 class RaftConfig(Struct, frozen=True):
     heartbeat_s: float = 0.1
     """A leader tells everybody that it lives so often."""
-    election_s: float = 1.0
+    election_s: float = 0.8
     """Who hears no leader for 1 to 2 times this (drawn for each) stands for election; who heard one within this refuses its vote, and
     a leader that hears no majority for this steps down. At least 5 heartbeats, and far above the round trip and a garbage collection."""
     clock_drift: float = 0.05

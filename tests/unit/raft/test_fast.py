@@ -267,6 +267,35 @@ def test_what_may_have_been_decided_is_replayed_before_what_cannot_have_been() -
     assert stage.commands(3) == [X, b"A"]
 
 
+class BlindWitness(Raft):
+    """A voter holds what conflicts."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._desk.witness.conflicts = lambda keys: False  # type: ignore[method-assign]
+
+
+def first_x_then_another(stage: Stage) -> list[bytes]:
+    """X is decided; then another begins that conflicts, and comes to the voters but not to the leader, who is gone."""
+    decide(stage, 2, 7, X)
+    assert stage.told_of(2, io.FastDecided)
+    for one in (2, 3):
+        stage.feed(one, io.Receive(2, FastRecord(2, (Record(99, K, b"A"),))))
+    stage.disk(2, 3)
+    stage.wires = []
+    stage.crash(1)
+    stage.elect(3, 2, 3)
+    return stage.commands(3)
+
+
+def test_no_voter_holds_two_that_conflict() -> None:
+    assert first_x_then_another(staged()) == [X]
+
+
+def test_were_two_held_that_conflict_what_began_later_could_come_first() -> None:
+    assert first_x_then_another(staged(kind=BlindWitness)) == [b"A", X]
+
+
 def test_a_voter_of_a_newer_term_accepts_nothing_of_the_old_one() -> None:
     """Whom the new leader asked for what it holds must hold nothing more of the old term afterwards."""
     stage = staged()
