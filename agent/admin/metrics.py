@@ -46,6 +46,10 @@ class AgentCollector(Collector):
         state_api = getattr(self.agent, "state_api", None)
         if state_api is not None:
             state_metrics(families, state_api)
+        if getattr(self.agent, "consensus", None) is not None:
+            from agent.admin.consensus_metrics import consensus_metrics  # and with it what only such an agent needs
+
+            consensus_metrics(families, self.agent.consensus)
         for row in self.agent.plugins.snapshot():
             _plugin(families, row)
         return families.metrics()

@@ -12,6 +12,7 @@ COMMANDS = {
     "status": ("agent.app.status", "what a running agent does"),
     "why": ("agent.app.why_command", "why an URL is answered as it is"),
     "cluster": ("agent.app.cluster_command", "the cluster that a running agent is in: members, health, keys, leave, ping, events"),
+    "consensus": ("agent.app.consensus_command", "the group that a running agent decides with: status, members, add, remove, transfer, …"),
     "cache-sim": ("agent.app.cache_sim", "replay a key trace through the eviction policies"),
     "wal": ("agent.app.wal_command", "look into a replica's log on the disk: verify it, or print its records"),
     "simulate": ("agent.app.simulate_command", "protocols in simulated time: membership of many members in one process"),

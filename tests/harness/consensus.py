@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,31 @@ class Group(Mesh):
 
     def wait_for_applied(self, index: int, *names: str) -> None:
         wait_until(lambda: all(self.status(name)["applied"] >= index for name in names or self.running), f"index {index}", BOUND_S)
+
+
+class Client:
+    """Of one agent's state API. Answers are (status, body, headers)."""
+
+    def __init__(self, group: Group, name: str) -> None:
+        self.group = group
+        self.name = name
+
+    def call(self, method: str, path: str, body: bytes | None = None, limit_s: float = 15.0, **headers: str) -> tuple[int, bytes, Any]:
+        found = self.group.agents[self.name].addresses.get("state")
+        if not found:
+            raise ConnectionRefusedError("it is not ready yet")
+        address = found[0]
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"http://{address}{path}", body, fields, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=limit_s) as response:
+                return response.status, response.read(), response.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), error.headers
+
+    def put(self, key: str, value: str, **headers: str) -> int:
+        return self.call("PUT", f"/v1/kv/{key}", value.encode(), Content_Type="application/octet-stream", **headers)[0]
+
+    def get(self, key: str, query: str = "") -> str | None:
+        status, body, _ = self.call("GET", f"/v1/kv/{key}{query}")
+        return body.decode() if status == 200 else None

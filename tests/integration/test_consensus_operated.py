@@ -1,15 +1,18 @@
 """A group as its operators see and order it: every answer as documented."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from agent.admin.catalogue import CATALOGUE, sample_names
 from agent.admin.openapi import DOCUMENT
-from tests.harness.agent import AgentProcess
-from tests.harness.consensus import BOUND_S, Group
+from tests.harness.agent import ROOT, AgentProcess
+from tests.harness.consensus import BOUND_S, Client, Group
 from tests.harness.wait import wait_until
 
 pytestmark = pytest.mark.xdist_group("consensus")
@@ -93,3 +96,65 @@ def test_an_agent_without_consensus_says_how_to_have_it() -> None:
     with AgentProcess({}) as agent:
         for method, path in (("get", "/consensus"), ("get", "/consensus/members"), ("post", "/consensus/snapshot")):
             assert "consensus" in call(agent, method, path, {} if method == "post" else None, 404)["error"]
+
+
+def command(*words: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, "-m", "agent", "consensus", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_shows_and_orders(group: Group) -> None:
+    leader = group.leader("a", "b", "c")
+    admin = ("--admin", "{}:{}".format(*group.agents["b"].admin))
+    code, said = command("status", *admin)
+    assert code == 0 and f"leader              {leader}" in said and "memory" not in said
+    code, said = command("members", *admin)
+    assert code == 0 and all(name in said for name in "abcd")
+    code, said = command("members", *admin, "--json")
+    assert {row["name"] for row in json.loads(said)} == set("abcd")
+    to = next(name for name in "abc" if name != leader)
+    assert command("transfer", to, *admin)[0] == 0
+    wait_until(lambda: group.status(to)["role"] == "leader", f"{to} to lead", BOUND_S)
+    code, said = command("remove", "nobody", *admin)
+    assert code == 1 and "no member" in said
+    code, said = command("snapshot", *admin)
+    assert code == 0 and "is on disk" in said
+
+
+def test_every_metric_of_consensus_is_there(group: Group) -> None:
+    group.leader("a", "b", "c")
+    text = group.agents["a"].call("/metrics")[1].decode()
+    samples = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+    sometimes = {"proposals_failed", "refused", "reads_failed", "peers_refused", "reads"}
+    for name in CATALOGUE:
+        if name.startswith("pilotfish_consensus_") and name.removeprefix("pilotfish_consensus_") not in sometimes:
+            assert set(sample_names(name)) <= samples, name
+    assert group.agents["a"].metric("pilotfish_consensus_role", role="client") == 0
+    assert group.agents["d"].metric("pilotfish_consensus_role", role="client") == 1
+
+
+def test_from_a_survivor_of_a_lost_majority_a_new_group_begins_with_all_that_was_acknowledged() -> None:
+    with Group("a", "b", "c") as group:
+        group.leader()
+        for number in range(20):
+            assert Client(group, "a").put(f"k{number}", str(number)) == 200
+        group.wait_for_applied(max(group.status(name)["commit"] for name in "abc"))
+        old = group.status("a")["group_id"]
+        for name in "abc":
+            group.agents[name].kill()
+        for name in "bc":
+            group.wipe(name)
+        folder = str(group.folders / "a" / "main")
+        code, said = command("recover", folder, "--name", "a")
+        assert code == 1 and "--yes does it" in said
+        code, said = command("recover", folder, "--name", "a", "--yes")
+        assert code == 0 and "done" in said, said
+        group.start("a")
+        assert group.leader("a") == "a"
+        assert group.status("a")["group_id"] != old
+        assert [Client(group, "a").get(f"k{number}") for number in range(20)] == [str(number) for number in range(20)]
+        for name in "bc":
+            group.start(name)
+        group.wait_for_voters("a", "b", "c", by="a")
+        assert Client(group, "c").get("k7") == "7"
+        assert command("recover", str(group.folders), "--name", "a")[0] == 1

@@ -34,6 +34,8 @@ class Applier:
         self.members = Members()
         """and these belonged to the group then."""
         self.epoch = 0
+        self.fresh_at = float("-inf")
+        """A command of our own that was proposed at this moment is applied: so is all that was committed before then."""
         self.bytes_since = 0
         """Octets of entries applied since the last snapshot."""
         self.watchers: list[Callable[[int], None]] = []
@@ -137,6 +139,7 @@ class Applier:
                 term, job = waiting
                 if term == entry.term and outcome is not None:
                     self._figures.commit_s.add(now - job.asked)
+                    self.fresh_at = job.asked  # all that was committed before it was proposed stands before it
                     job.finish(outcome)
                 else:
                     job.fail("lost", 0)

@@ -62,7 +62,7 @@ class Reader:
         now = time.monotonic()
         if consistency == "stale":
             self._keep_fresh(now, max_staleness_s)
-            if host is not None and now - self.fresh_at <= max_staleness_s:
+            if host is not None and now - max(self.fresh_at, host.applier.fresh_at) <= max_staleness_s:
                 ready("", host.applier.index)
                 return
         if len(self._waits) >= READS_MAX:
@@ -77,7 +77,8 @@ class Reader:
 
     def age_s(self) -> float:
         """How old the state machine may be; infinity where it was never known to be fresh."""
-        return time.monotonic() - self.fresh_at
+        host = self._host()
+        return time.monotonic() - (self.fresh_at if host is None else max(self.fresh_at, host.applier.fresh_at))
 
     def _ask(self, wait: _Wait) -> None:
         host = self._host()

@@ -1,6 +1,5 @@
 """How a group stands as this agent sees it, for people and for metrics."""
 
-import time
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ def status(service: "Consensus") -> dict[str, Any]:
         "applied": host.applier.index if host is not None else 0,
         "machine_time_ms": service.machine_ms(),
         "revision": member.machine.revision if member is not None else 0,
-        "fresh_s": None if service.reader.fresh_at == -inf else round(time.monotonic() - service.reader.fresh_at, 3),
+        "fresh_s": None if service.reader.age_s() == inf else round(service.reader.age_s(), 3),
         "log_bytes": member.store.figures.log_bytes if member is not None else 0,
         "snapshot_index": member.snapshots.last if member is not None else 0,
         "snapshot_bytes": member.store.figures.snapshot_bytes if member is not None else 0,
