@@ -332,7 +332,7 @@ class Fabric:
         self.swim.note_local_health(self.wellbeing.look(now, self.swim.counters.lag_s))
         if self.keys.refresh():
             self.note_keys(self.keys.path)
-        self.publisher.tell_round_trips({name: self.swim.rtt_s(name) for name in self.peers.live}, now)
+        self.publisher.tell_round_trips({name: self.swim.rtt_s(name) for name in self.peers.live}, self.peers.place_of, now)
         self.publisher.tell_cache(self.cache_use(), now, self.swim.live_count)
         if self.gateway is not None:
             self.gateway.look(now)

@@ -16,6 +16,9 @@ CACHE_S: Final = 5.0
 CACHE_CLUSTER_A_SECOND: Final = 10.0
 PEERS_S: Final = 10.0
 PEERS_MAX: Final = 24
+"""Members whose round trips are told: all of a cluster whose latency matrix is shown member by member…"""
+PEERS_OF_MANY: Final = 8
+"""…and so many of a larger one, from all its zones in turn: the matrix is by zone then."""
 PEERS_STEP: Final = 0.25
 """A round trip that moved by less is not told again."""
 
@@ -80,12 +83,13 @@ class Publisher:
             self._regions = regions
             self._say([("regions", encode(regions))], urgent=True)
 
-    def tell_round_trips(self, seconds: dict[str, float], now: float) -> None:
-        """Our probes' smoothed round trips; a few members' at most, now and then, where they moved."""
+    def tell_round_trips(self, seconds: dict[str, float], places: Callable[[str], tuple[str, str]], now: float) -> None:
+        """Our probes' smoothed round trips; a few members' at most, now and then, where they moved. places: region and zone of one."""
         if now - self._peers_at < PEERS_S:
             return
         self._peers_at = now
-        chosen = {name: round(seconds[name], 5) for name in sorted(seconds)[:PEERS_MAX] if seconds[name] > 0.0}
+        names = sorted(seconds) if len(seconds) <= PEERS_MAX else _sample(sorted(seconds), places)
+        chosen = {name: round(seconds[name], 5) for name in names if seconds[name] > 0.0}
         moved = chosen.keys() != self._peers.keys() or any(_moved(self._peers[name], value) for name, value in chosen.items())
         if moved:
             self._peers = chosen
@@ -120,3 +124,12 @@ class Publisher:
 def _moved(before: float, now: float) -> bool:
     """Whether a round trip is worth telling again."""
     return abs(now - before) > PEERS_STEP * before
+
+
+def _sample(names: list[str], places: Callable[[str], tuple[str, str]]) -> list[str]:
+    """The first of each zone, then the second, and so on; the same at every member."""
+    by_place: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        by_place.setdefault(places(name), []).append(name)
+    groups = [by_place[place] for place in sorted(by_place)]
+    return [group[turn] for turn in range(PEERS_OF_MANY) for group in groups if turn < len(group)][:PEERS_OF_MANY]

@@ -18,8 +18,9 @@ from typing import Final, Protocol
 
 from agent.core.swim.envelope import Envelope
 from agent.core.swim.errors import WireError
-from agent.core.swim.io import Effect, Input, Join, OpenStream, PacketIn, SendPacket, StreamReply, Wake
+from agent.core.swim.io import Broadcast, Effect, Input, Join, OpenStream, PacketIn, SendPacket, StreamReply, Wake
 from agent.core.swim.messages import Foreign, Place
+from agent.core.swim.serf import Relay
 from agent.core.swim.wire import decode_packet, pack
 from agent.runtime.links import Links
 from agent.runtime.log import Logger
@@ -66,6 +67,7 @@ class Driver:
         self._timer_at = inf
         self._running = False
         self.links = Links(log, clock)
+        self._relay = Relay()
         self.streams = Streams(transport, envelope, self._receive, self.links, bounds or StreamBounds())
 
     @property
@@ -137,6 +139,8 @@ class Driver:
         for message in messages:
             if isinstance(message, Foreign):
                 self.links.foreign += 1
+                if self._relay.is_new(message.payload):
+                    self.feed(Broadcast(message.payload, foreign=True))
             else:
                 self._receive(PacketIn(source, message))
 

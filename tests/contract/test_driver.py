@@ -10,6 +10,7 @@ import pytest
 
 from agent.core.swim.envelope import Envelope
 from agent.core.swim.io import (
+    Broadcast,
     Deliver,
     Effect,
     Input,
@@ -73,11 +74,12 @@ def test_packets_go_through_the_codec_both_ways(kind: str) -> None:
         one, two = (driver(world, core, Envelope("blue", ring)) for core in (hearing, talking))
         await one.start()
         await two.start()
-        talking.answer = lambda _: (SendPacket(one.place, (Ping(1, "one"), User(b"x"), Foreign(b"\x03y"))),)
+        talking.answer = lambda _: (SendPacket(one.place, (Ping(1, "one"), User(b"x"), Foreign(b"\x03y"), Foreign(b"\x03y"))),)
         two.feed(Wake())
-        await until(lambda: len(hearing.inputs) == 2, "two messages")
-        assert hearing.inputs == [PacketIn(two.place, Ping(1, "one")), PacketIn(two.place, User(b"x"))]
-        assert (one.links.foreign, one.links.packets_in, two.links.packets_out) == (1, 1, 1)
+        await until(lambda: one.links.foreign == 2 and len(hearing.inputs) == 3, "all messages")
+        said_on = Broadcast(b"\x03y", foreign=True)  # once
+        assert hearing.inputs == [PacketIn(two.place, Ping(1, "one")), PacketIn(two.place, User(b"x")), said_on]
+        assert (one.links.foreign, one.links.packets_in, two.links.packets_out) == (2, 1, 1)
         assert one.links.bytes_in == two.links.bytes_out > 60
         await one.stop()
         await two.stop()

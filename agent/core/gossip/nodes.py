@@ -7,6 +7,7 @@ forgotten after the whole of it, and what was forgotten is not taken back from t
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
+from sys import intern
 
 from msgspec import Struct
 
@@ -184,8 +185,9 @@ class Nodes:
         if state is None:
             if not self._may_add(delta.node, delta.generation):
                 return []
-            state = self.by_name[delta.node] = self._by_change[delta.node] = NodeState(delta.node, delta.generation, now)
-            insort(self._names, delta.node)
+            name = intern(delta.node)  # membership has it too, and its place in three tables here
+            state = self.by_name[name] = self._by_change[name] = NodeState(name, delta.generation, now)
+            insort(self._names, name)
             if delta.node not in self._live:
                 state.absent_since = now
         floor = state.floor

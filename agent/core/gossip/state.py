@@ -41,7 +41,7 @@ class NodeState:
         self.changed_at = now
         self.absent_since = -1.0
         """When the member was last known to be there, once it is not; -1 while it is."""
-        self.unconfirmed: set[str] = set()
+        self.unconfirmed: set[str] | None = None
         """During a refill: keys held from before, that the refill has not named yet."""
         self.refill_to = 0
 
@@ -148,7 +148,8 @@ class NodeState:
         held = self.items.get(item.key)
         if item.version <= self.floor or (not contiguous and item.version <= self.collected):
             return False  # known, or told too late to be believed
-        self.unconfirmed.discard(item.key)
+        if self.unconfirmed is not None:
+            self.unconfirmed.discard(item.key)
         if held is not None and held.version >= item.version:
             return False
         before = held.value if held is not None else None
@@ -160,7 +161,7 @@ class NodeState:
         self.generation = generation
         self.floor = self.collected = self.refill_to = 0
         self.items = {}
-        self.unconfirmed = set()
+        self.unconfirmed = None
 
     def _begin_refill(self, delta: NodeDelta) -> None:
         """Start over from version 0, keeping what we hold in use meanwhile: an endpoint must not flap because we were away."""
@@ -172,10 +173,10 @@ class NodeState:
     def _end_refill(self, changes: list[Change]) -> None:
         if not self.refill_to or self.floor < self.refill_to:
             return
-        for key in sorted(self.unconfirmed):
+        for key in sorted(self.unconfirmed or ()):
             if self.items.pop(key).value is not None:
                 changes.append((key, None))
-        self.unconfirmed = set()
+        self.unconfirmed = None
         self.refill_to = 0
 
     def collect(self, before: float) -> int:

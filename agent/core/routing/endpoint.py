@@ -2,6 +2,7 @@
 
 from hashlib import blake2b
 from math import exp
+from sys import intern
 from typing import Any, Final
 
 from agent.core.routing.breaker import STATE_NAMES, CircuitBreaker
@@ -59,10 +60,10 @@ class EndpointSpec:
 
     @property
     def address(self) -> str:
-        """``host:port``, ``[v6]:port`` or ``unix:/path``."""
+        """``host:port``, ``[v6]:port`` or ``unix:/path``; one object, whoever keeps it."""
         if self.port == 0:
-            return f"unix:{self.host}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+            return intern(f"unix:{self.host}")
+        return intern(f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
 
 
 class Board:

@@ -5,6 +5,8 @@ we do not know are ignored, as Go ignores them; a field that is missing, of anot
 """
 
 from collections.abc import Callable
+from functools import lru_cache
+from sys import intern
 from typing import Any, Final
 
 import msgpack
@@ -106,7 +108,7 @@ def name(body: Body, key: bytes, required: bool = True) -> str:
         text = "\0"
     if not text.isprintable() or (required and not text):
         raise WireError("out_of_bounds", f"{key.decode()} is not a name")
-    return text
+    return intern(text)
 
 
 def address(body: Body, key: bytes, required: bool = True) -> bytes:
@@ -123,7 +125,19 @@ def versions(body: Body) -> Versions:
     value = octets(body, b"Vsn", 6)
     if len(value) != 6:
         raise WireError("out_of_bounds", "Vsn is not 6 versions")
+    return _versions(value)
+
+
+@lru_cache(maxsize=64)
+def _versions(value: bytes) -> Versions:
+    """All members of a release say the same."""
     return (value[0], value[1], value[2], value[3], value[4], value[5])
+
+
+@lru_cache(maxsize=256)
+def shared(meta: bytes) -> bytes:
+    """One object for what many members say, as those of a zone do."""
+    return meta
 
 
 def port(body: Body) -> int:
@@ -178,7 +192,7 @@ def alive_of(body: Body) -> Alive:
         name(body, b"Node"),
         address(body, b"Addr"),
         port(body),
-        octets(body, b"Meta", META_BYTES_MAX),
+        shared(octets(body, b"Meta", META_BYTES_MAX)),
         versions(body),
     )
 
@@ -190,7 +204,7 @@ def node_state_of(body: Body) -> NodeState:
         port(body),
         natural(body, b"Incarnation", U32),
         natural(body, b"State", LEFT),
-        octets(body, b"Meta", META_BYTES_MAX),
+        shared(octets(body, b"Meta", META_BYTES_MAX)),
         versions(body),
     )
 

@@ -12,6 +12,8 @@ from agent.core.swim.config import LAN, PRESETS, plain, validate
 from agent.core.swim.members import place_of
 from agent.core.swim.messages import Suspect, User
 from agent.core.swim.phi import SAMPLES_MIN, PhiDetector
+from agent.core.swim.schema import pack_body
+from agent.core.swim.serf import HEARD_MAX, SAID_ON_BYTES_MAX, Relay
 from agent.core.swim.sizes import PACKED_BYTES, size_of
 from agent.core.swim.suspicion import Suspicion, suspicion_min_s, suspicion_timeout_s
 
@@ -126,3 +128,15 @@ def test_phi_grows_with_lateness_and_its_timeout_is_where_it_meets_the_threshold
     assert 0.03 < timeout_s < 0.08
     assert detector.phi(timeout_s) == pytest.approx(8.0, abs=0.1)
     assert detector.phi(10.0) > 100
+
+
+def test_what_serf_says_to_all_is_said_on_once_and_what_is_for_one_is_not() -> None:
+    relay = Relay()
+    leave = bytes((0,)) + pack_body({"LTime": 2, "Node": "s2", "Prune": False})
+    assert relay.is_new(leave) and not relay.is_new(leave)
+    assert relay.is_new(bytes((0,)) + pack_body({"LTime": 3, "Node": "s2", "Prune": False}))
+    assert [kind for kind in range(12) if relay.is_new(bytes((kind, 99)))] == [0, 1, 3, 4]
+    assert not relay.is_new(b"") and not relay.is_new(bytes((0,)) * (SAID_ON_BYTES_MAX + 1))
+    for number in range(HEARD_MAX + 10):
+        relay.is_new(bytes((3, number >> 8, number & 255)))
+    assert len(relay._heard) == HEARD_MAX
