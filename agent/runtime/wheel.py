@@ -7,6 +7,7 @@ request. A connection that closes is taken out at once (`drop`): else the wheel 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 TICK_S: Final = 0.05
@@ -31,6 +32,18 @@ class Timed:
         raise NotImplementedError
 
 
+class Alarm(Timed):
+    """Calls what it is given, for those who cannot be a `Timed` themselves: interpreted classes cannot inherit from compiled ones."""
+
+    def __init__(self, call: Callable[[float], None]) -> None:
+        super().__init__()
+        self.call: Callable[[float], None] | None = call
+
+    def on_deadline(self, now: float) -> None:
+        if self.call is not None:
+            self.call(now)
+
+
 class TimerWheel:
     """Calls `Timed.on_deadline` of everything armed, within `TICK_S` of its limit."""
 
@@ -52,6 +65,11 @@ class TimerWheel:
         timed.deadline = 0.0
         if timed.armed_tick:
             self._take_out(timed)
+
+    def release(self, alarm: Alarm) -> None:
+        """Drop it for good: it no longer holds whom it would call."""
+        self.drop(alarm)
+        alarm.call = None
 
     def _take_out(self, timed: Timed) -> None:
         # The bucket whose turn it is stands in the table no longer; `_turn` passes over what is not armed for it.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.core.http.body import RequestBody
 from agent.core.http.errors import BadMessage
 from agent.core.http.head import complaint_of_beginning
-from agent.runtime.wheel import Timed
+from agent.runtime.wheel import Alarm
 from agent.state import wire
 from agent.state.call import Call
 from agent.state.errors import ApiError
@@ -23,11 +23,11 @@ HEADERS_MAX: Final = 64
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class ApiConnection(Timed):
+class ApiConnection:
     """asyncio protocol, by duck typing."""
 
     def __init__(self, api: "StateApi") -> None:
-        super().__init__()
+        self.alarm = Alarm(self.on_deadline)
         self.api = api
         self.transport: Any = None
         self.gone = False
@@ -68,7 +68,7 @@ class ApiConnection(Timed):
     def connection_lost(self, error: BaseException | None) -> None:
         self.gone = True
         self.api.forget(self)
-        self.api.wheel.drop(self)
+        self.api.wheel.release(self.alarm)
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.on_gone()
@@ -160,7 +160,7 @@ class ApiConnection(Timed):
         """The time limit of what is waited for now."""
         if self.calls and self._body is None and not self._buffer:
             if not self._full:
-                self.deadline = 0.0
+                self.alarm.deadline = 0.0
         elif not self.calls and self._lingered < 0 and self._body is None and not self._buffer and self._stream is None:
             self._limit(self.api.config.keep_alive)
 
@@ -251,7 +251,7 @@ class ApiConnection(Timed):
                 if not self.gone and self._stream is None:
                     self._last = True
                     self._buffer = b""
-                    self.deadline = 0.0
+                    self.alarm.deadline = 0.0
                     self._stream = call.stream
                     call.stream.begin(self.transport)
                 return
@@ -317,7 +317,7 @@ class ApiConnection(Timed):
                 self.transport.abort()
 
     def _limit(self, seconds: float) -> None:
-        self.api.wheel.arm(self, self.api.loop.time() + seconds)
+        self.api.wheel.arm(self.alarm, self.api.loop.time() + seconds)
 
     def on_deadline(self, now: float) -> None:
         if self._full or self._lingered >= 0:

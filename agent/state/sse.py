@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.core.machine.records import Event
-from agent.runtime.wheel import Timed
+from agent.runtime.wheel import Alarm
 from agent.state.hub import Watch
 from agent.state.told import event_text
 from agent.state.wire import date, to_json
@@ -16,11 +16,11 @@ RETRY_MS: Final = 2_000
 BEAT: Final = b": still here\n\n"
 
 
-class EventStream(Timed):
+class EventStream:
     """A connection that carries events from here on. `on_begin` is called when its turn has come, `on_end` when it is over."""
 
     def __init__(self, api: "StateApi", on_begin: Callable[["EventStream"], None], on_end: Callable[[], None]) -> None:
-        super().__init__()
+        self.alarm = Alarm(self.on_deadline)
         self.api = api
         self.transport: Any = None
         self.over = False
@@ -56,7 +56,7 @@ class EventStream(Timed):
         if self.over:
             return
         if not writable:
-            self.api.wheel.arm(self, self.api.loop.time() + self.api.config.watch_stall)
+            self.api.wheel.arm(self.alarm, self.api.loop.time() + self.api.config.watch_stall)
             return
         self._next_beat()
         if self.watch is not None:
@@ -65,10 +65,14 @@ class EventStream(Timed):
             self.on_ready()
 
     def on_gone(self) -> None:
+        self._end()
+        self.api.wheel.release(self.alarm)
+
+    def _end(self) -> None:
         if not self.over:
             self.over = True
             self.api.figures.watches -= 1
-            self.api.wheel.drop(self)
+            self.api.wheel.drop(self.alarm)
             self._on_end()
 
     def on_deadline(self, now: float) -> None:
@@ -110,10 +114,10 @@ class EventStream(Timed):
     def finish(self) -> None:
         """What has been written still leaves, if the reader takes it."""
         if not self.over:
-            self.on_gone()
+            self._end()
             self.transport.close()
-            self.api.wheel.arm(self, self.api.loop.time() + self.api.config.watch_stall)
+            self.api.wheel.arm(self.alarm, self.api.loop.time() + self.api.config.watch_stall)
 
     def _next_beat(self) -> None:
         if not self._stalled:
-            self.api.wheel.arm(self, self.api.loop.time() + self.api.config.heartbeat)
+            self.api.wheel.arm(self.alarm, self.api.loop.time() + self.api.config.heartbeat)

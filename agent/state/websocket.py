@@ -9,7 +9,7 @@ import msgspec
 from agent.core.http.head import RequestHead
 from agent.core.machine.machine import Machine
 from agent.core.machine.records import Event
-from agent.runtime.wheel import Timed
+from agent.runtime.wheel import Alarm
 from agent.state.bodies import SocketBody, WatchBody, octets
 from agent.state.call import Call
 from agent.state.errors import ApiError, bad, of_reason
@@ -36,12 +36,12 @@ def wants_websocket(head: RequestHead) -> bool:
     return head.upgrade.lower() == b"websocket"
 
 
-class Socket(Timed):
+class Socket:
     """first: the watch that the request itself asked for (id 0)."""
 
     def __init__(self, api: "StateApi", call: Call, first: Query | None) -> None:
         """Raises ApiError where the request is no good handshake."""
-        super().__init__()
+        self.alarm = Alarm(self.on_deadline)
         from wsproto.connection import Connection, ConnectionType
 
         head = call.plan.sender.head
@@ -191,16 +191,20 @@ class Socket(Timed):
         if self.over:
             return
         if not writable:
-            self.api.wheel.arm(self, self.api.loop.time() + self.api.config.watch_stall)
+            self.api.wheel.arm(self.alarm, self.api.loop.time() + self.api.config.watch_stall)
             return
         self._next_beat()
         for watch in list(self.watches.values()):
             self.api.hub.resume(watch)
 
     def on_gone(self) -> None:
+        self._end()
+        self.api.wheel.release(self.alarm)
+
+    def _end(self) -> None:
         if not self.over:
             self.over = True
-            self.api.wheel.drop(self)
+            self.api.wheel.drop(self.alarm)
             for watch in self.watches.values():
                 self._drop(watch)
             self.watches.clear()
@@ -238,10 +242,10 @@ class Socket(Timed):
 
     def _finish(self) -> None:
         if not self.over:
-            self.on_gone()
+            self._end()
             self.transport.close()
-            self.api.wheel.arm(self, self.api.loop.time() + self.api.config.watch_stall)
+            self.api.wheel.arm(self.alarm, self.api.loop.time() + self.api.config.watch_stall)
 
     def _next_beat(self) -> None:
         if not self._stalled:
-            self.api.wheel.arm(self, self.api.loop.time() + self.api.config.heartbeat)
+            self.api.wheel.arm(self.alarm, self.api.loop.time() + self.api.config.heartbeat)

@@ -1,11 +1,13 @@
 """Framing, order, bounds, and who may ask."""
 
+import gc
 import json
 import socket
 from pathlib import Path
 
 import pytest
 
+from agent.state.errors import ApiError
 from tests.harness.state_rig import StateRig, ask, request, state_rig
 from tests.harness.wait import wait_until
 
@@ -190,3 +192,21 @@ def test_a_client_that_takes_no_answers_is_not_read_from_for_ever() -> None:
         ask(client, "PUT", "/v1/kv/k", b"x" * 1_000_000)
         client.send(request("GET", "/v1/kv/k") * 100)
         wait_until(lambda: not rig.run(lambda: list(rig.api.connections)), "the connection's end")
+
+
+def test_requests_leave_nothing_for_the_collector(rig: StateRig) -> None:
+    with rig.client() as client:
+        ask(client, "PUT", "/v1/kv/k", b"v")
+        rig.run(lambda: (gc.collect(), gc.disable(), gc.set_debug(gc.DEBUG_SAVEALL)))
+        try:
+            for _ in range(50):
+                assert ask(client, "PUT", "/v1/kv/k", b"v").status == ask(client, "GET", "/v1/kv/k").status == 200
+                assert ask(client, "POST", "/v1/txn", {"then": [{"get": {"key": "k"}}]}).status == 200
+                assert ask(client, "GET", "/v1/kv/none").status == 404
+            rig.run(gc.collect)
+            left = [one for one in gc.garbage if type(one).__module__.startswith("agent.") and not isinstance(one, ApiError)]
+            assert not left, left[:5]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
