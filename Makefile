@@ -42,6 +42,9 @@ sim: $(VENV)/.dev ## run SEEDS schedules of crashes, cuts and worse from SEED on
 cache-suite: $(VENV)/.dev ## get the public HTTP cache tests; without node or npm their test is skipped, with the reason
 	@$(BIN)/python -m tests.conformance.cache_suite --fetch-only
 
+chaos: $(VENV)/.dev ## kill, stop and cut off agents of a group for so many minutes, and judge the histories; MINUTES=5 SEED=1 (as root: networks too)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) $(ARGS)
+
 clean:
 	rm -rf $(VENV) build *.egg-info
 
