@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from agent.state.errors import ApiError
 from tests.harness.state_rig import StateRig, ask, request, state_rig
 from tests.harness.wait import wait_until
 
@@ -204,7 +203,7 @@ def test_requests_leave_nothing_for_the_collector(rig: StateRig) -> None:
                 assert ask(client, "POST", "/v1/txn", {"then": [{"get": {"key": "k"}}]}).status == 200
                 assert ask(client, "GET", "/v1/kv/none").status == 404
             rig.run(gc.collect)
-            left = [one for one in gc.garbage if type(one).__module__.startswith("agent.") and not isinstance(one, ApiError)]
+            left = [one for one in gc.garbage if type(one).__module__.startswith("agent.")]
             assert not left, left[:5]
         finally:
             gc.set_debug(0)
