@@ -19,6 +19,7 @@ from agent.state.figures import ApiFigures
 from agent.state.handlers import router
 from agent.state.hub import Hub
 from agent.state.plan import Plan, Sender, foreign, split_target
+from agent.state.questions import Questions
 from agent.state.reads import Reads
 from agent.state.router import Route
 from agent.state.service import Service
@@ -50,11 +51,13 @@ class StateApi:
         self.loop = asyncio.get_running_loop()
         self.wheel = TimerWheel(self.loop)
         self.figures = ApiFigures()
-        self.reads = Reads(service)
+        self.router = router()
+        self.questions = Questions(service, self.router)
+        service.answer_with(self.questions.answer)
+        self.reads = Reads(service, self.questions)
         self.writes = Writes(service, self.figures)
         self.hub = Hub(service, config, self.figures, self.wheel)
         self.waits = Waits(self.loop)
-        self.router = router()
         self.connections: set[ApiConnection] = set()
         self.address = ""
         nobody = Sender(RequestHead(1, [], 0, b"GET", b"/"))

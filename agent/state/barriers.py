@@ -11,8 +11,8 @@ from agent.core.machine.machine import Machine
 from agent.core.machine.outcome import Outcome
 from agent.state.bodies import BarrierBody
 from agent.state.call import Call, value_of
-from agent.state.errors import ApiError, bad, of_reason
-from agent.state.holds import RELEASE_S, WAIT_S_MAX, lease_of, still_wanted
+from agent.state.errors import ApiError, bad, of_outcome, of_reason
+from agent.state.holds import POLL_S, RELEASE_S, WAIT_S_MAX, lease_of, still_wanted
 from agent.state.kv import counted
 from agent.state.plan import duration
 from agent.state.texts import octets_json
@@ -33,6 +33,7 @@ class Entry:
         self.api = api
         self.call = call
         self.owner = body.owner
+        self.parties = body.parties
         self.wait_s = wait_s
         self.lease = 0
         self.wait: Wait | None = None
@@ -47,9 +48,36 @@ class Entry:
         elif self.wait_s <= 0.0 or self.api.waits.full:
             self._late()
         else:
-            call.on_gone = self._gone
-            self.wait = Wait((BARRIERS, call.plan.name), self._look, self._late)
-            self.api.waits.add(self.wait, self.api.service.machine, self.wait_s)
+            if self.wait is None:
+                call.on_gone = self._gone
+                self.wait = Wait((BARRIERS, call.plan.name), self._look, self._late)
+                self.api.waits.add(self.wait, self.api.service.machine, self.wait_s)
+            if self.api.service.client_only:
+                self.api.loop.call_later(POLL_S, self._ask_again)
+
+    def _ask_again(self) -> None:
+        """Without a state to look at, the same wish said again tells how it stands."""
+
+        def heard(reason: str, outcome: Outcome | None) -> None:
+            wait = self.wait
+            if wait is None or wait.over:
+                return
+            if outcome is not None and outcome.error:
+                self.api.waits.drop(wait)
+                self.call.fail(of_outcome(outcome))
+            elif outcome is None:
+                self.api.loop.call_later(POLL_S, self._ask_again)
+            else:
+                if value_of(outcome)[1]:
+                    self.api.waits.drop(wait)
+                self.on_outcome(self.call, outcome)
+
+        if self.wait is not None and not self.wait.over:
+            try:
+                command = c.BarrierEnter(self.call.plan.name, self.lease, self.parties, self.owner)
+                self.api.writes.say(encode_command(command), heard, RELEASE_S)
+            except ApiError:
+                self.api.loop.call_later(POLL_S, self._ask_again)
 
     def _entered(self, generation: int) -> None:
         self.call.answer({"entered": True, "generation": generation, "lease": self.lease})
@@ -129,7 +157,7 @@ def leave(api: "StateApi", call: Call) -> None:
         def late() -> None:
             call.fail(ApiError(409, "waiting", "this one has left; others are still inside", "no"))
 
-        if wait_s <= 0.0 or api.waits.full:
+        if wait_s <= 0.0 or api.waits.full or api.service.client_only:
             late()
             return
         wait = Wait((BARRIERS, name), look, late)

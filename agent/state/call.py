@@ -69,14 +69,17 @@ class Call:
         self.answer(document, outcome.revision, status, fields)
 
     def fail(self, error: ApiError) -> None:
-        counts = self.connection.api.figures.errors
-        counts[error.code] = counts.get(error.code, 0) + 1
+        self.count(error)
         fields = b"Retry-After: 1\r\n" if error.status in (429, 503) else b""
         if "revision" in error.more:
             fields += b"Pilotfish-Revision: %d\r\n" % error.more["revision"]
         if error.status == 405:
             fields += b"Allow: " + str(error.more["allow"]).encode("ascii") + b"\r\n"
         self.reply(error.status, wire.JSON, wire.to_json(error.document()), fields)
+
+    def count(self, error: ApiError) -> None:
+        counts = self.connection.api.figures.errors
+        counts[error.code] = counts.get(error.code, 0) + 1
 
     def become(self, stream: Stream) -> None:
         self.stream = stream

@@ -12,7 +12,7 @@ from agent.core.machine.outcome import Outcome
 from agent.core.machine.seats import ELECTIONS, LOCKS, Seat, Seats
 from agent.state.bodies import HoldBody, octets
 from agent.state.call import Call, value_of
-from agent.state.errors import ApiError, bad, of_reason
+from agent.state.errors import ApiError, bad, of_outcome, of_reason
 from agent.state.kv import counted, ttl_of
 from agent.state.plan import duration
 from agent.state.texts import octets_json
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 WAIT_S_MAX: Final = 3_600.0
 WAITERS_TOLD_MAX: Final = 100
 RELEASE_S: Final = 5.0
+POLL_S: Final = 0.3
+"""How often an agent that has no copy of the state asks how a wait stands."""
 _HOLD: Final = msgspec.json.Decoder(HoldBody)
 
 
@@ -73,9 +75,50 @@ class Hold:
             self._give_up()
             raise ApiError(429, "busy", "too many requests wait at this agent", "no")
         else:
-            call.on_gone = self._gone
-            self.wait = Wait((self.kind, call.plan.name), self._look, self._late)
-            self.api.waits.add(self.wait, self.api.service.machine, self.wait_s)
+            if self.wait is None:
+                call.on_gone = self._gone
+                self.wait = Wait((self.kind, call.plan.name), self._look, self._late)
+                self.api.waits.add(self.wait, self.api.service.machine, self.wait_s)
+            if self.api.service.client_only:
+                self._ask_again()
+
+    def _command(self, lease: int, ttl_ms: int) -> Struct:
+        name, owner = self.call.plan.name, self.body.owner
+        if self.kind == ELECTIONS:
+            return c.Campaign(name, lease, owner, self.value, ttl_ms)
+        return c.LockAcquire(name, lease, owner, self.wait_s > 0.0, ttl_ms, self.value)
+
+    def submit(self, lease: int, ttl_ms: int) -> None:
+        """Raises ApiError."""
+        if self.wait_s > 0.0:
+            self.call.on_gone = still_wanted
+        self.api.writes.submit(self.call, self._command(lease, ttl_ms), self.on_outcome)
+
+    def _ask_again(self) -> None:
+        """Without a state to look at, the same wish said again tells how it stands."""
+
+        def heard(reason: str, outcome: Outcome | None) -> None:
+            if self.wait is None or self.wait.over:
+                return
+            if reason or outcome is None:
+                self._ask_again()
+            elif outcome.error:
+                self.api.waits.drop(self.wait)
+                self.call.fail(of_outcome(outcome))
+            else:
+                position = value_of(outcome)[2]
+                if position == 0:
+                    self.api.waits.drop(self.wait)
+                self.on_outcome(self.call, outcome)
+
+        def say() -> None:
+            if self.wait is not None and not self.wait.over:
+                try:
+                    self.api.writes.say(encode_command(self._command(self.lease, 0)), heard, RELEASE_S)
+                except ApiError:
+                    self._ask_again()
+
+        self.api.loop.call_later(POLL_S, say)
 
     def _known_seat(self) -> Seat | None:
         machine = self.api.service.machine
@@ -144,20 +187,14 @@ def acquire(api: "StateApi", call: Call) -> None:
     body = call.read_body(_HOLD)
     wait_s = duration("wait", body.wait, WAIT_S_MAX) if body.wait is not None else 0.0
     lease, ttl_ms = lease_of(call, body)
-    hold = Hold(api, call, LOCKS, body, wait_s)
-    if wait_s > 0.0:
-        call.on_gone = still_wanted
-    api.writes.submit(call, c.LockAcquire(call.plan.name, lease, body.owner, wait_s > 0.0, ttl_ms, hold.value), hold.on_outcome)
+    Hold(api, call, LOCKS, body, wait_s).submit(lease, ttl_ms)
 
 
 def campaign(api: "StateApi", call: Call) -> None:
     body = call.read_body(_HOLD)
     wait_s = duration("wait", body.wait, WAIT_S_MAX) if body.wait is not None else 0.0
     lease, ttl_ms = lease_of(call, body)
-    hold = Hold(api, call, ELECTIONS, body, wait_s)
-    if wait_s > 0.0:
-        call.on_gone = still_wanted
-    api.writes.submit(call, c.Campaign(call.plan.name, lease, body.owner, hold.value, ttl_ms), hold.on_outcome)
+    Hold(api, call, ELECTIONS, body, wait_s).submit(lease, ttl_ms)
 
 
 def still_wanted() -> None:

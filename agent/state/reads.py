@@ -8,6 +8,7 @@ from typing import Any, Final
 from agent.core.machine.machine import Machine
 from agent.state.call import Call
 from agent.state.errors import ApiError, of_reason
+from agent.state.questions import Questions, Told
 from agent.state.service import Service
 
 Answer = Callable[[Machine, Call], None]
@@ -15,9 +16,14 @@ Answer = Callable[[Machine, Call], None]
 STALE: Final = "stale"
 
 
+def _tell(call: Call, told: Told) -> None:
+    call.reply(told.status, told.kind, told.body, told.fields)
+
+
 class Reads:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, questions: Questions) -> None:
         self._service = service
+        self._questions = questions
         self._loop = asyncio.get_running_loop()
         self._gathered: dict[tuple[str, float], list[tuple[Call, Answer]]] = {}
         self.asked = 0
@@ -29,6 +35,9 @@ class Reads:
         """Answer the call once the state machine is as fresh as it wants."""
         self.asked += 1
         plan = call.plan
+        if self._service.client_only:
+            self._questions.ask(call, _tell)
+            return
         if plan.consistency == STALE:
             self.rounds += 1
             self._service.read(STALE, partial(self._ready, [(call, answer)]), plan.timeout_s, plan.max_staleness_s)

@@ -37,5 +37,16 @@ class Service(Protocol):
     def read(self, consistency: Consistency, ready: Ready, timeout_s: float, max_staleness_s: float = inf) -> None:
         """Wait until the state machine may be read. `stale`: ready may be called within this call."""
 
+    @property
+    def client_only(self) -> bool:
+        """This agent never has a state machine of its own, and asks others."""
+
+    def ask(self, question: bytes, lease: bool, answer: Callable[[str, bytes], None], timeout_s: float) -> None:
+        """Have an agent that has the state answer, once its copy is fresh; by the `answer_with` of its own. "" and the answer, or why not.
+        `answer` is never called within this call."""
+
+    def answer_with(self, answer: Callable[[bytes], bytes]) -> None:
+        """Answer other agents' questions so; it raises ValueError for what is none."""
+
     def status(self) -> dict[str, Any]:
         """member, group, role, term, leader, leader_name, commit, applied, ready, reason."""

@@ -15,13 +15,14 @@ Topic = tuple[str, bytes]
 class Wait:
     """look: the state may have changed; True when the wait is over. late: it has lasted long enough."""
 
-    __slots__ = ("late", "look", "timer", "topic")
+    __slots__ = ("late", "look", "over", "timer", "topic")
 
     def __init__(self, topic: Topic, look: Callable[[Machine], bool], late: Callable[[], None]) -> None:
         self.topic = topic
         self.look = look
         self.late = late
         self.timer: asyncio.TimerHandle | None = None
+        self.over = False
 
 
 class Waits:
@@ -43,6 +44,7 @@ class Waits:
         """Wait so long at most; 0: for as long as it is not dropped. Looks at once."""
         self._see(machine)
         if machine is not None and wait.look(machine):
+            wait.over = True
             return
         self._waits.setdefault(wait.topic, {})[wait] = None
         self._count += 1
@@ -51,6 +53,7 @@ class Waits:
 
     def drop(self, wait: Wait) -> None:
         """No longer wait."""
+        wait.over = True
         waiting = self._waits.get(wait.topic)
         if waiting is None or wait not in waiting:
             return

@@ -7,6 +7,7 @@ from agent.core.machine.machine import Machine
 from agent.core.machine.ordered import end_of_prefix
 from agent.core.machine.records import Event
 from agent.core.machine.seats import ELECTIONS
+from agent.state import asked_watches
 from agent.state.call import Call
 from agent.state.errors import ApiError, bad
 from agent.state.holds import election_json
@@ -58,7 +59,12 @@ def watch(api: "StateApi", call: Call) -> None:
     values = plan.flag("values", True)
     check_room(api)
     if wants_websocket(plan.sender.head):
+        if api.service.client_only:
+            raise ApiError(503, "not_ready", "this agent has no copy of the state: watch here without a WebSocket, or at another agent")
         call.become(Socket(api, call, (start, end, after, values) if plan.parameters else None))
+        return
+    if api.service.client_only:
+        asked_watches.stream(api, call, after)
         return
     api.reads.add(call, lambda machine, call: _stream(api, machine, call, Watch(_NOWHERE, 0, start, end, after, values)))
 
@@ -121,9 +127,13 @@ def events(api: "StateApi", call: Call) -> None:
     plan = call.plan
     watched(plan)
     plan.number("limit", EVENTS, EVENTS_MAX)
-    plan.seconds("wait", 0.0, WAIT_S_MAX)
+    wait_s = plan.seconds("wait", 0.0, WAIT_S_MAX)
     if "after" not in plan.parameters:
         raise bad("after", "nothing", "the revision after which events are wanted")
+    if wait_s > 0.0 and api.service.client_only:
+        check_room(api)
+        asked_watches.hold(api, call, plan.number("after", 0), wait_s)
+        return
     api.reads.add(call, lambda machine, call: _events(api, machine, call))
 
 
@@ -178,6 +188,8 @@ def _gone(oldest: int, revision: int) -> ApiError:
 
 def observe(api: "StateApi", call: Call) -> None:
     check_room(api)
+    if api.service.client_only:
+        raise ApiError(503, "not_ready", "this agent has no copy of the state: observe at one that has, or ask for the election")
     api.reads.add(call, lambda machine, call: _observe(api, call))
 
 

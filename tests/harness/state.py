@@ -25,8 +25,11 @@ TICK_S = 0.05
 class AloneService:
     """Commands are applied in the next turn of the loop, all of a turn together. A test may hold them back, or have them refused."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.machine: Machine | None = Machine(limits=limits)
+    def __init__(self, limits: Limits | None = None, through: "AloneService | None" = None) -> None:
+        self.machine: Machine | None = Machine(limits=limits) if through is None else None
+        self.through = through
+        """Whom this one asks, which has no state of its own then."""
+        self.answers: Callable[[bytes], bytes] = lambda question: b""
         self.watchers: list[Callable[[int], None]] = []
         self.refuse = ""
         """A reason; everything is refused with it."""
@@ -50,6 +53,9 @@ class AloneService:
     def submit(
         self, command: bytes, done: Done, timeout_s: float, session: int = 0, request: int = 0, acked: int = 0, *, safe: bool = False
     ) -> None:
+        if self.through is not None and not self.refuse:
+            self.through.submit(command, done, timeout_s, session, request, acked, safe=safe)
+            return
         if self.remember:
             self.submitted.append((command, session, request, acked))
         if self.refuse:
@@ -74,6 +80,25 @@ class AloneService:
             self._asked.append(ready)
             self._schedule()
 
+    @property
+    def client_only(self) -> bool:
+        return self.through is not None
+
+    def ask(self, question: bytes, lease: bool, answer: Callable[[str, bytes], None], timeout_s: float) -> None:
+        through = self.through
+
+        def asked(reason: str, index: int) -> None:
+            assert through is not None
+            answer(reason, through.answers(question) if not reason else b"")
+
+        if through is None or self.refuse:
+            self._loop.call_soon(answer, self.refuse or "timeout", b"")
+        else:
+            through.read("linearizable", asked, timeout_s)
+
+    def answer_with(self, answer: Callable[[bytes], bytes]) -> None:
+        self.answers = answer
+
     def status(self) -> dict[str, Any]:
         index = self.machine.index if self.machine is not None else 0
         return {
@@ -85,7 +110,7 @@ class AloneService:
             "leader_name": "alone",
             "commit": index,
             "applied": index,
-            "ready": self.machine is not None,
+            "ready": self.machine is not None or self.client_only,
             "reason": "",
         }
 

@@ -1,6 +1,7 @@
 """A state API over a group of one, on a loop of its own in a thread, so that tests talk to it over real sockets."""
 
 import asyncio
+import copy
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -36,11 +37,16 @@ class StateRig:
         self.loop = asyncio.get_running_loop()
         self.service = AloneService(self._limits)
         self.api = StateApi(self.service, self._config, Logger("error"), "rig")
+        self.asking = AloneService(through=self.service)
+        self.asking_api = StateApi(self.asking, ApiConfig(listen="127.0.0.1:0"), Logger("error"), "asking")
         self._stopping = asyncio.Event()
         await self.api.start()
+        await self.asking_api.start()
         self._started.set()
         await self._stopping.wait()
+        await self.asking_api.stop()
         await self.api.stop()
+        self.asking.stop()
         self.service.stop()
 
     def start(self) -> "StateRig":
@@ -81,6 +87,14 @@ class StateRig:
 
     def client(self) -> RawClient:
         return RawClient(self.place)
+
+    def through_asking(self) -> "StateRig":
+        """The same rig by way of an agent that has no copy of the state, and asks this one."""
+        other: StateRig = copy.copy(self)
+        host, _, port = self.asking_api.address.rpartition(":")
+        other.place = (host, int(port))
+        other.service, other.api = self.asking, self.asking_api
+        return other
 
     def ask(self, method: str, target: str, body: bytes | str | dict[str, Any] | None = None, *lines: str) -> Reply:
         """One request on a connection of its own."""

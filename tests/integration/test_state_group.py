@@ -113,3 +113,21 @@ def test_a_watch_misses_nothing_over_the_kill_of_the_leader() -> None:
         again.next()
         assert [again.next()[2]["key"] for _ in range(30)] == [f"k{number}" for number in range(30)]
         again.close()
+
+
+def test_an_agent_without_a_copy_of_the_state_gives_the_same_answers() -> None:
+    with Group("a", "b", founders=("a",), own={"b": {"role": "client", "data": None}}, consensus={"voters": 1}) as group:
+        group.leader("a")
+        wait_until(lambda: state_ask(group, "b", "PUT", "/v1/kv/k", b"v").status == 200, "its way to the leader", BOUND_S)
+        assert state_ask(group, "b", "GET", "/v1/kv/k").body == b"v"
+        assert state_json(group, "b", "GET", "/v1/kv?prefix=k") == state_json(group, "a", "GET", "/v1/kv?prefix=k")
+        watcher = EventReader(state_client(group, "b"), "/v1/watch?after=0")
+        watcher.next()
+        assert watcher.next()[2]["key"] == "k"
+        watcher.close()
+        held = state_json(group, "a", "POST", "/v1/locks/l", {"ttl": "30s"})
+        waiting = state_client(group, "b").send(request("POST", "/v1/locks/l", {"ttl": "30s", "wait": "20s"}))
+        wait_until(lambda: state_json(group, "a", "GET", "/v1/locks/l")["waiting"] == 1, "the waiter")
+        state_json(group, "a", "DELETE", "/v1/locks/l", {"lease": held["lease"]})
+        assert json.loads(waiting.reply().body)["token"] > held["token"]
+        waiting.close()

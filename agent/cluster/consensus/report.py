@@ -21,7 +21,7 @@ def status(service: "Consensus") -> dict[str, Any]:
         "member": life.standing.member if config.role != "client" else 0,
         "state": state(service),
         "ready": not service.off and bool(service.leads or service.leader_name()),
-        "reason": service.off or (life.why if host is None or not host.leader else ""),
+        "reason": service.off or (life.why if not service.client_only and (host is None or not host.leader) else ""),
         "role": SEAT_ROLES[service.presence.own_seat().role],
         "leader": host.leader if host is not None else 0,
         "leader_name": service.name if service.leads else service.leader_name(),

@@ -160,6 +160,14 @@ class Consensus:
             return
         self.reader.read(consistency, ready, timeout_s or self.config.timing.request, max_staleness_s)
 
+    def ask(self, question: bytes, lease: bool, answer: Callable[[str, bytes], None], timeout_s: float) -> None:
+        """Have an agent that has the state answer a question, once its copy is fresh. Never answered within this call."""
+        self.asking.ask(question, lease, answer, timeout_s)
+
+    def answer_with(self, answer: Callable[[bytes], bytes]) -> None:
+        """Answer other agents' questions so, from the own copy; it raises ValueError for what is no question."""
+        self.asking.on_question = answer
+
     async def propose(
         self, command: bytes, timeout_s: float = 0.0, session: int = 0, request: int = 0, acked: int = 0, *, safe: bool = False
     ) -> Outcome:
