@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.app import simulate_raft
+from agent.app import simulate_raft, simulate_regions
 from agent.core.swim.config import PRESETS
 from agent.sim.run import SETTINGS, Plan, Report, simulate, summary
 from agent.sim.scenarios import SCENARIOS
@@ -17,6 +17,7 @@ from agent.sim.scenarios import SCENARIOS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     protocols = parser.add_subparsers(dest="protocol", required=True)
     simulate_raft.add_arguments(protocols.add_parser("raft", help="consensus: schedules of crashes, cuts and worse, promises checked"))
+    simulate_regions.add_arguments(protocols.add_parser("regions", help="consensus in regions, and between them: the same"))
     swim = protocols.add_parser("swim", help="membership", formatter_class=argparse.RawDescriptionHelpFormatter)
     swim.epilog = "scenarios:\n" + "\n".join(f"  {name:<11} {scenario.__doc__}" for name, scenario in SCENARIOS.items())
     swim.add_argument("--nodes", type=int, default=100, help="members (default %(default)s)")
@@ -41,7 +42,9 @@ def _change(word: str) -> tuple[str, float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    return simulate_raft.run(args) if args.protocol == "raft" else _run_swim(args)
+    if args.protocol == "raft":
+        return simulate_raft.run(args)
+    return simulate_regions.run(args) if args.protocol == "regions" else _run_swim(args)
 
 
 def _run_swim(args: argparse.Namespace) -> int:

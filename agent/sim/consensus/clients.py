@@ -1,16 +1,17 @@
 """Simulated clients: each asks one thing after the other, through any node, until it is answered; what they saw is a history."""
 
+from collections.abc import Callable
 from random import Random
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from agent.core.machine.outcome import Outcome
 from agent.sim.consensus import machine
-from agent.sim.consensus.host import Answer, Host
+from agent.sim.consensus.host import Answer, Host, Reply
 from agent.sim.consensus.machine import Command, Query
-from agent.sim.consensus.oracle import Oracle
 from agent.sim.consensus.service import LEASE, LINEARIZABLE, STALE
-from agent.sim.consensus.swarm import ConsensusSwarm
+from agent.sim.engine import Engine
 from agent.sim.history.operation import Operation, Recorder
 
 LOCAL_S = 0.0001
@@ -38,6 +39,32 @@ class ClientsConfig(Struct, frozen=True):
     session_ttl_ms: int = 60_000
 
 
+class Service(Protocol):
+    def propose(self, host: Host, command: Command, reply: Reply) -> None: ...
+
+    def read(self, host: Host, query: Query, consistency: str, reply: Reply, staleness_s: float) -> None: ...
+
+
+class Asked(Protocol):
+    """What clients ask: a group, or several."""
+
+    engine: Engine
+    hosts: list[Host]
+
+    @property
+    def service(self) -> Service: ...
+
+    def later(self, host: Host, seconds: float, call: Callable[..., None], *args: Any) -> None: ...
+
+
+class Judge(Protocol):
+    """Whoever keeps what was promised to clients."""
+
+    def acked(self, index: int) -> None: ...
+
+    def read_at(self, host: Host, index: int, since: float) -> None: ...
+
+
 class Client:
     """`process`: another for each of its lives (after an operation that nobody knows the end of). `session` 0: none is open yet."""
 
@@ -56,7 +83,7 @@ class Client:
 class Clients:
     """`latencies`: (time of the answer, seconds from the question on) of every command that was answered."""
 
-    def __init__(self, swarm: ConsensusSwarm, oracle: Oracle, config: ClientsConfig, random: Random) -> None:
+    def __init__(self, swarm: Asked, oracle: Judge, config: ClientsConfig, random: Random) -> None:
         self.swarm = swarm
         self.oracle = oracle
         self.config = config

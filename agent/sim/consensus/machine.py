@@ -1,10 +1,10 @@
 """The state machine of simulated replicas, and the commands and questions of simulated clients."""
 
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from agent.core.machine.commands import EQUAL, VALUE, VERSION, Check, CounterAdd, Put, SessionOpen
+from agent.core.machine.commands import EQUAL, VALUE, VERSION, Check, CounterAdd, OpGet, Put, SessionOpen, Txn
 from agent.core.machine.envelope import encode_command, seal
 from agent.core.machine.machine import Machine, built_in
 from agent.core.machine.outcome import Outcome
@@ -76,3 +76,18 @@ def told(name: str, outcome: Outcome) -> object:
     if outcome.error:
         raise ValueError(f"{name}: {outcome}")
     return outcome.value if name in ("add", "open") else None
+
+
+def fetch(query: Query) -> bytes:
+    """A command that reads, and changes nothing."""
+    name = query.key.encode()
+    return encode_command(CounterAdd(name, 0) if query.counter else Txn((), (OpGet(name),)))
+
+
+def fetched(query: Query, outcome: Outcome) -> str | int | None:
+    """What `fetch` was told."""
+    value: Any = outcome.value
+    if not query.counter:
+        item = value[1][0]
+        return None if item is None else str(item[1].decode())
+    return int(value)

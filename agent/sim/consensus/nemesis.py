@@ -90,7 +90,8 @@ class Nemesis:
 
     # -- processes and machines
 
-    def _crash(self, host: Host, power: bool) -> None:
+    def crash(self, host: Host, power: bool) -> None:
+        """For a while."""
         if host.up:
             self.swarm.crash(host, power=power)
             self._until(self._restart, host, host.life)
@@ -100,20 +101,20 @@ class Nemesis:
             self.swarm.restart(host)
 
     def _kill(self) -> None:
-        self._crash(self._one(), False)
+        self.crash(self._one(), False)
 
     def _power(self) -> None:
         if self.random.random() < 0.2:
             # All of them: a rack's power.
             for host in self.swarm.hosts:
-                self._crash(host, True)
+                self.crash(host, True)
         else:
-            self._crash(self._one(), True)
+            self.crash(self._one(), True)
 
     def _leader_crash(self) -> None:
         leader = self.swarm.leader()
         if leader is not None:
-            self._crash(leader, self.random.random() < 0.5)
+            self.crash(leader, self.random.random() < 0.5)
 
     def _pause(self) -> None:
         host = (self.swarm.leader() if self.random.random() < 0.5 else None) or self._one()

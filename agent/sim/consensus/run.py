@@ -19,6 +19,7 @@ from agent.sim.disk import DiskConfig
 from agent.sim.engine import Engine
 from agent.sim.history.linearizable import check
 from agent.sim.history.models import Counter, Model, Register
+from agent.sim.history.operation import Operation
 from agent.sim.history.report import explain
 from agent.sim.network import NetworkConfig
 
@@ -138,7 +139,7 @@ class Run:
             engine.run(engine.now + STEP_S)
         for host in self.swarm.hosts:
             self.oracle.same_state(host)
-        self.check_histories()
+        check_histories(self.clients.recorder.operations)
         return self.report(engine.now - healed)
 
     def well(self) -> bool:
@@ -163,14 +164,6 @@ class Run:
             f"committed {self.oracle.last_committed}; " + "; ".join(hosts)
         )
 
-    def check_histories(self) -> None:
-        operations = self.clients.recorder.operations
-        models: list[tuple[Model, str]] = [(Register(), "k"), (Counter(), "c")]
-        for model, first in models:
-            verdicts = check((one for one in operations if one.key[0] == first), model)
-            if any(verdict.linearizable is False for verdict in verdicts):
-                raise Violation(explain(verdicts))
-
     def report(self, healed_s: float) -> Report:
         swarm, oracle = self.swarm, self.oracle
         operations = self.clients.recorder.operations
@@ -192,6 +185,15 @@ class Run:
             healed_s=healed_s,
             misfortunes=self.nemesis.counts,
         )
+
+
+def check_histories(operations: list[Operation]) -> None:
+    """Raises Violation with an explanation where they are not linearizable."""
+    models: list[tuple[Model, str]] = [(Register(), "k"), (Counter(), "c")]
+    for model, first in models:
+        verdicts = check((one for one in operations if one.key[0] == first), model)
+        if any(verdict.linearizable is False for verdict in verdicts):
+            raise Violation(explain(verdicts))
 
 
 def settings_for(features: tuple[str, ...], voters: int, spares: int, random: Random) -> Settings:

@@ -55,7 +55,7 @@ class ConsensusSwarm(Driver):
         for host in self.hosts:
             self._name_anew(host)
         peers = sorted((self.peer_of(host) for host in self.hosts[: settings.voters]), key=lambda peer: peer.id)
-        data = state_of(new_machine())
+        data = state_of(self.new_machine())
         first = Members(voters=tuple(peer.id for peer in peers), peers=tuple(peers))
         beginning = Beginning(SnapshotMeta(1, 1, first), data)
         for host in self.hosts:
