@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml $(wildcard setup.py) $(shell find agent plugins -name '*.py' -o -name '*.json')
 
-.PHONY: up test check static docs picture mesh-picture sim cache-suite clean
+.PHONY: up test check static docs picture mesh-picture sim chaos cache-suite clean
 
 up: $(VENV)/.run ## set up and run the demo; ARGS="--for 10s" hands options on
 	$(BIN)/pilotfish demo $(ARGS)

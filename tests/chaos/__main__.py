@@ -98,7 +98,7 @@ def round_of(seed: int, agents: int, until: float, folder: Path) -> bool:
     names = [chr(ord("a") + number) for number in range(agents)]
     random = Random(seed)
     kind = Storied if MISSING else Chamber
-    with kind(*names, consensus={"voters": agents}) as group:
+    with kind(*names, consensus={"voters": agents, "snapshots": {"entries": random.choice((100, 1000, 100_000))}}) as group:
         group.wait_for_voters(*names)
         nemesis = Nemesis(group, random)
         with Load(group.places, seed, clients=9) as load:

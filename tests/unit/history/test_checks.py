@@ -87,6 +87,31 @@ def test_transactions_see_all_of_another_or_nothing() -> None:
     assert linearizable([write, torn], Transactions()) is False
 
 
+INF = float("inf")
+
+
+def txn(start: float, end: float, *told: tuple[str, str, object]) -> Operation:
+    asked = tuple((what, key, None if what == "r" else value) for what, key, value in told)
+    return Operation(start, "txn", None, (asked,), tuple(told) if end != INF else None, start, end)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("operations", "model"),
+    [
+        # Two that ask the same and are told different things, the first to return the second in order.
+        ([Operation(1, "add", "k", (1,), 2, 0, 5), Operation(2, "add", "k", (1,), 1, 0, 6)], Counter()),
+        # One of unknown outcome of which a part was read happened, all of it.
+        ([txn(0, INF, ("append", "x", 1), ("append", "y", 1)), txn(1, 2, ("r", "x", (1,)))], Transactions()),
+        # What is appended beyond the longest list that was read.
+        ([txn(0, 1, ("append", "x", 1)), txn(2, 3, ("r", "x", (1,))), txn(4, 5, ("append", "x", 2))], Transactions()),
+        # What the first return depends on by way of another.
+        ([txn(0, 5, ("r", "y", (1,))), txn(0, 6, ("r", "x", (5,)), ("append", "y", 1)), txn(0, 7, ("append", "x", 5))], Transactions()),
+    ],
+)
+def test_orders_that_a_pruning_must_not_lose(operations: list[Operation], model: Model) -> None:
+    assert linearizable(operations, model) is True
+
+
 def adds(*told: tuple[int, bool]) -> list[Operation]:
     return [Operation(1, "add", "k", (amount,), None, at, at + 0.5 if known else float("inf")) for at, (amount, known) in enumerate(told)]
 
