@@ -134,10 +134,10 @@ class ApiConnection:
                 break
             try:
                 plan = api.plan(data[:end])
-            except BadMessage as error:
-                self._refuse(ApiError(error.status, "bad_request", error.reason, "no"))
+            except BadMessage as found:
+                self._refuse(ApiError(found.status, "bad_request", found.reason, "no"))
                 break
-            except ApiError as error:
+            except ApiError as error:  # not by the same name: compiled, a name has one type
                 self._refuse(error)
                 break
             sender = plan.sender

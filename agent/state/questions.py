@@ -134,8 +134,8 @@ class Questions:
         machine = self._service.machine
         try:
             question = _questions.decode(octets)
-        except msgspec.MsgspecError as error:
-            raise ValueError(str(error)) from None
+        except msgspec.MsgspecError as found:
+            raise ValueError(str(found)) from None
         route = self._routes.get(question.operation)
         if route is None or machine is None:
             raise ValueError(f"{question.operation} cannot be asked for")
