@@ -165,6 +165,26 @@ def test_strace_counts_the_writes_that_are_made_durable(tmp_path: Path) -> None:
     assert 5 < len(durable) < 200, "500 persists"
 
 
+def test_where_the_one_call_is_not_known_two_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def unknown(*_: object) -> int:
+        calls.append("pwritev")
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    def synced(file: int) -> None:
+        calls.append("fdatasync")
+        os.fsync(file)
+
+    monkeypatch.setattr("agent.runtime.wal.folder.os.pwritev", unknown)
+    monkeypatch.setattr("agent.runtime.wal.folder._datasync", synced)
+    write(tmp_path, 40)
+    assert calls.count("pwritev") == 1 and calls.count("fdatasync") >= 10
+    wal, recovered = opened(tmp_path)
+    close(wal)
+    assert len(recovered.entries) == 40
+
+
 def test_two_never_have_one_log(tmp_path: Path) -> None:
     wal, _ = opened(tmp_path)
     with pytest.raises(WalInUse, match="in another process"):

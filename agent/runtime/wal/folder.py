@@ -1,5 +1,6 @@
 """A folder of the file system, as the log's `Disk`."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -10,6 +11,9 @@ from agent.core.wal.disk import LOCK, Op, Remove, Rename, Sync, SyncFolder, Trun
 DSYNC: Final[int] = getattr(os, "RWF_DSYNC", 0)
 """One system call writes and makes durable (Linux 4.7), and one is what a thread wants: after each, it must get the interpreter's lock
 back from a busy loop."""
+_NO_FLAGS: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+"""What a kernel, or a sandbox in its place, says that does not know the call or its flag."""
+_datasync: Final = getattr(os, "fdatasync", os.fsync)
 
 
 class WalInUse(Exception):
@@ -25,6 +29,7 @@ class RealFolder:
         """System calls that made something durable."""
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         self._open: dict[str, int] = {}
+        self._dsync = DSYNC
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self._folder))
@@ -72,15 +77,24 @@ class RealFolder:
     def _write(self, op: Write) -> None:
         file = self._file(op.name)
         offset, rest = op.offset, memoryview(op.data)
-        flags = DSYNC if op.sync else 0
         while rest:
-            written = _pwrite(file, rest, offset, flags)
+            written = self._pwrite(file, rest, offset, op.sync)
             offset += written
             rest = rest[written:]
         if op.sync:
             self.syncs += 1
-            if not DSYNC:
-                os.fsync(file)
+            if not self._dsync:
+                _datasync(file)
+
+    def _pwrite(self, file: int, data: memoryview, offset: int, sync: bool) -> int:
+        if sync and self._dsync:
+            try:
+                return os.pwritev(file, [data], offset, self._dsync)
+            except OSError as error:
+                if error.errno not in _NO_FLAGS:
+                    raise
+                self._dsync = 0
+        return os.pwrite(file, data, offset)
 
     def _file(self, name: str) -> int:
         file = self._open.get(name)
@@ -99,12 +113,6 @@ class RealFolder:
         for name in list(self._open):
             self.forget(name)
         os.close(self._folder)
-
-
-def _pwrite(file: int, data: memoryview, offset: int, flags: int) -> int:
-    if flags:
-        return os.pwritev(file, [data], offset, flags)
-    return os.pwrite(file, data, offset)
 
 
 def make_folder(path: Path) -> None:
