@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import json
 import os
 import random
@@ -435,6 +436,42 @@ def test_compaction_deletes_segments_and_keeps_what_an_older_snapshot_needs(tmp_
     with pytest.raises(WalCorrupt) as refused:
         opened(tmp_path)
     assert refused.value.reason == "snapshot"
+
+
+def test_a_snapshot_of_anothers_takes_the_place_of_the_log_when_it_is_installed(tmp_path: Path) -> None:
+    data = b"state" * 100
+    meta = SnapshotMeta(50, 3, size=len(data), digest=hashlib.sha256(data).digest())
+
+    async def main() -> None:
+        wal, _ = opened(tmp_path)
+        heard = Heard()
+        wal.start(heard)
+        for number in range(1, 11):
+            wal.persist(batch(number, number))
+        sink = wal.begin_snapshot(meta)
+        sink.append(data[:100])
+        sink.append(data[100:])
+        done: list[bool] = []
+        sink.commit(lambda _, ok: (done.append(ok), heard.took()))
+        await heard.until(lambda: done, "the snapshot")
+        assert done == [True]
+        # The state machine takes it over; the log goes on as it was until then.
+        wal.persist(batch(11, 11))
+        await heard.until_stored(11)
+        wal.install(meta)
+        wal.persist(batch(12, 51, count=5, term=3))
+        await heard.until_stored(12)
+        wal.compact(50)
+        wal.persist(batch(13, 56, term=3))
+        await heard.until_stored(13)
+        await wal.close()
+
+    asyncio.run(main())
+    wal, recovered = opened(tmp_path)
+    assert b"".join(wal.read_snapshot(recovered.snapshot)) == data
+    close(wal)
+    assert recovered.snapshot == meta and recovered.hard == HardState(3, 7, 55)
+    assert [(entry.index, entry.term) for entry in recovered.entries] == [(index, 3) for index in range(51, 57)]
 
 
 def test_the_close_of_a_log_lets_its_folder_go(tmp_path: Path) -> None:

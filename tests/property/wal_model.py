@@ -25,9 +25,11 @@ class Model:
     snapshots: list[SnapshotMeta] = field(default_factory=list)
     entries: dict[int, Entry] = field(default_factory=dict)
     last: int = 0
+    base: int = 0
+    """The log begins after this index."""
 
     def copy(self) -> "Model":
-        return Model(self.hard, list(self.snapshots), dict(self.entries), self.last)
+        return Model(self.hard, list(self.snapshots), dict(self.entries), self.last, self.base)
 
     def persist(self, batch: Persist) -> None:
         self.hard = batch.hard or self.hard
@@ -37,18 +39,22 @@ class Model:
             self.entries |= {entry.index: entry for entry in batch.entries}
             self.last = batch.entries[-1].index
 
-    def take(self, meta: SnapshotMeta) -> None:
-        """A snapshot is durable: in its place the log must agree, or begin anew."""
-        self.snapshots.append(meta)
-        self.hard = HardState(self.hard.term, self.hard.vote, max(self.hard.commit, meta.index), self.hard.extra)
+    def has(self, meta: SnapshotMeta) -> bool:
+        """Does the log agree with the snapshot?"""
         there = self.entries.get(meta.index)
-        if there is None or there.term != meta.term:
-            self.entries, self.last = {}, meta.index
+        return meta.index <= self.base or (there is not None and there.term == meta.term)
+
+    def install(self, meta: SnapshotMeta) -> None:
+        """The replica stands on this snapshot: in its place the log must agree, or begin anew."""
+        self.hard = HardState(self.hard.term, self.hard.vote, max(self.hard.commit, meta.index), self.hard.extra)
+        if not self.has(meta):
+            self.entries, self.last, self.base = {}, meta.index, meta.index
 
     def expected(self) -> Recovered:
         newest = max(self.snapshots, key=lambda meta: meta.index, default=SnapshotMeta())
         hard = HardState(self.hard.term, self.hard.vote, max(self.hard.commit, newest.index), self.hard.extra)
-        return Recovered(hard, newest, tuple(self.entries[index] for index in sorted(self.entries) if index > newest.index))
+        known = sorted(self.entries) if self.has(newest) else []
+        return Recovered(hard, newest, tuple(self.entries[index] for index in known if index > newest.index))
 
 
 class Life:
@@ -74,7 +80,9 @@ class Life:
         """Go on from what was recovered."""
         recovered = opened.recovered
         last = recovered.entries[-1].index if recovered.entries else recovered.snapshot.index
-        self.surely = Model(recovered.hard, list(opened.snapshots), {entry.index: entry for entry in recovered.entries}, last)
+        self.surely = Model(
+            recovered.hard, list(opened.snapshots), {entry.index: entry for entry in recovered.entries}, last, recovered.snapshot.index
+        )
         self.perhaps = []
         self.me = opened.me
 
@@ -90,12 +98,12 @@ class Life:
             else:
                 self.compact()
 
-    def write(self) -> None:
+    def write(self, hold_commit: bool = False) -> None:
         random = self.random
         batches, model, states = [], self.surely, []
         for _ in range(random.randrange(1, 4)):
             model = model.copy()
-            batch = self.batch(model)
+            batch = self.batch(model, hold_commit)
             model.persist(batch)
             batches.append(batch)
             states.append(model)
@@ -109,7 +117,7 @@ class Life:
         self.log.done()
         self.surely, self.perhaps = states[-1], []
 
-    def batch(self, model: Model) -> Persist:
+    def batch(self, model: Model, hold_commit: bool) -> Persist:
         random = self.random
         hard = model.hard
         term = hard.term + (random.random() < 0.2)
@@ -119,7 +127,7 @@ class Life:
             term = hard.term + 1
         entries = tuple(Entry(term, first + number, random.randrange(4), self.octets()) for number in range(random.randrange(0, 5)))
         last = entries[-1].index if entries else model.last
-        commit = random.randrange(hard.commit, max(last, hard.commit) + 1) if random.random() < 0.6 else hard.commit
+        commit = random.randrange(hard.commit, max(last, hard.commit) + 1) if random.random() < 0.6 and not hold_commit else hard.commit
         new = HardState(term, random.randrange(3), commit, b"") if random.random() < 0.7 or entries else None
         return Persist(1, new, entries)
 
@@ -143,15 +151,23 @@ class Life:
         data = random.randbytes(random.choice((0, 100, 1500)))
         meta = finished(SnapshotMeta(index, term), len(data), sha256(data).digest())
         then = model.copy()
-        then.take(meta)
+        then.snapshots.append(meta)
         self.perhaps = [then]
         self.folder.run(Write(snapshot_name(index, term) + ASIDE, 0, data + snapshot.trailer(GROUP, meta), sync=False))
         for op in plan_snapshot(meta):
             self.folder.run(op)
-        for op in self.log.plan_append([meta]):
-            self.folder.run(op)
-        self.log.done()
         self.surely, self.perhaps = then, []
+        if not own:
+            # While the state machine takes it over, the replica may still write to its log as it was.
+            for _ in range(random.randrange(3)):
+                self.write(hold_commit=True)
+            then = self.surely.copy()
+            then.install(meta)
+            self.perhaps = [then]
+            for op in self.log.plan_append([meta]):
+                self.folder.run(op)
+            self.log.done()
+            self.surely, self.perhaps = then, []
         self.kept, ops = plan_purge([*self.kept, meta], CONFIG)
         for op in ops:
             self.folder.run(op)

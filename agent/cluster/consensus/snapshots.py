@@ -150,6 +150,7 @@ class Snapshots:
         host.figures.snapshots_installed += 1
         host.applier.halted = False
         host.applier.stand_on(meta)
+        self._store.install(meta)
         host.feed(SnapshotStored(meta, True))
         host.applier.tell()
 

@@ -87,6 +87,10 @@ class LogStore(Protocol):
     def begin_snapshot(self, meta: SnapshotMeta) -> SnapshotSink:
         """Without size and digest: the own state machine's. With them: one that another member sends."""
 
+    def install(self, meta: SnapshotMeta) -> None:
+        """The replica stands on this snapshot of another's from here on: call it right before the core hears `SnapshotStored`, as what is
+        persisted afterwards follows the snapshot. Where the log has not the entry that it ends with, the log begins anew behind it."""
+
     def read_chunk(self, meta: SnapshotMeta, offset: int, size: int) -> bytes | None:
         """Of a snapshot that is kept; None where it is not (any more), or cannot be read."""
 

@@ -60,6 +60,9 @@ class MemoryWal:
     def begin_snapshot(self, meta: SnapshotMeta) -> "MemorySink":
         return MemorySink(self, meta)
 
+    def install(self, meta: SnapshotMeta) -> None:
+        """There is no log that would have to know."""
+
     def keep(self, meta: SnapshotMeta, data: bytes) -> None:
         """As the newest."""
         self._kept[meta] = data

@@ -24,8 +24,7 @@ PIECE_BYTES: Final = 1 << 20
 
 
 class Snapshots:
-    """`kept`: the good ones, newest first. `tell(function)` has the function called on the loop; `mark(meta)` puts the mark of a
-    snapshot in the log's queue, from any thread."""
+    """`kept`: the good ones, newest first. `tell(function)` has the function called on the loop."""
 
     def __init__(
         self,
@@ -35,7 +34,6 @@ class Snapshots:
         config: WalConfig,
         figures: Figures,
         log: Logger,
-        mark: Callable[[SnapshotMeta], None],
         tell: Callable[[Callable[[], None]], None],
     ) -> None:
         self.kept = kept
@@ -43,7 +41,6 @@ class Snapshots:
         self.config = config
         self.figures = figures
         self.log = log
-        self.mark = mark
         self.tell = tell
         self._path = path
         self.folder = RealFolder(path)
@@ -156,8 +153,6 @@ class FileSink:
             return
         owner.figures.snapshots_taken += 1
         owner.figures.snapshot_bytes = meta.size
-        # The mark stands before whatever is persisted by one who knows of the snapshot.
-        owner.mark(meta)
         kept, ops = plan_purge([*(other for other in owner.kept if other.index != meta.index), meta], owner.config)
         owner.kept = tuple(kept)
         for op in ops:

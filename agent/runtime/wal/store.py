@@ -58,7 +58,7 @@ class Wal:
             lambda writable, why: self._tell(partial(self._on_storage, writable, why)),
             lambda error: self._tell(partial(self._on_failed, error)),
         )
-        self._snapshots = Snapshots(path, opened.log.group, opened.snapshots, config, self.figures, log, self._writer.put, self._tell)
+        self._snapshots = Snapshots(path, opened.log.group, opened.snapshots, config, self.figures, log, self._tell)
         self.figures.segments = len(opened.log.segments)
         self.figures.log_bytes = opened.log.bytes_on_disk
         self.figures.snapshot_bytes = opened.snapshots[0].size if opened.snapshots else 0
@@ -160,6 +160,11 @@ class Wal:
 
     def begin_snapshot(self, meta: SnapshotMeta) -> FileSink:
         return self._snapshots.begin(meta)
+
+    def install(self, meta: SnapshotMeta) -> None:
+        if not self._closed:
+            self._put_lazy()
+            self._writer.put(meta)
 
     def read_chunk(self, meta: SnapshotMeta, offset: int, size: int) -> bytes | None:
         return self._snapshots.read_chunk(meta, offset, size)

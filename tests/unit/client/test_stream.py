@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -31,7 +32,7 @@ class Response:
 @given(st.lists(st.integers(0, len(TEXT)), max_size=20))
 def test_any_cuts(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(TEXT)]
-    pieces = [TEXT[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [TEXT[start:end] for start, end in pairwise(edges)]
 
     async def read() -> list[Any]:
         return [event async for event in server_sent(Response(pieces))]  # type: ignore[arg-type]
