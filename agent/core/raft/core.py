@@ -178,6 +178,8 @@ class Raft:
     def _on_stored(self, number: int) -> None:
         desk = self._desk
         desk.stored_up_to(number)
+        # Whatever was slow is done; if the next write is slow too, the host says so again.
+        desk.disk_s = 0.0
         self._elections.on_stored()
         if desk.role == LEADER:
             self._leader.on_stored()

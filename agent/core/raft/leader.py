@@ -119,11 +119,13 @@ class Leader:
         desk = self._desk
         open_to_new = not self._handover.target and desk.writable
         reply, grown = self._ordering.on_record(message, open_to_new)
-        if desk.witness.changed:
-            desk.hard_dirty = True
-        desk.say_when_stored(sender, reply)
         if grown:
+            if desk.witness.changed:
+                desk.hard_dirty = True
+            desk.say_when_stored(sender, reply)
             self._replication.send_all()
+        else:
+            desk.send(sender, reply)
 
     def _append_one(self, kind: int, data: bytes) -> int:
         desk = self._desk

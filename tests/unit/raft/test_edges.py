@@ -26,6 +26,18 @@ def test_a_disk_that_is_behind_is_not_given_entries_behind_a_gap() -> None:
     assert [entry.index for entry in written.entries] == list(range(2, 8))
 
 
+def test_a_disk_that_was_slow_is_well_when_the_write_is_done() -> None:
+    table = Table(group_of(3))
+    leader = table.elect()
+    follower = next(one for one in table.raft if one != leader.me)
+    table.feed(follower, io.Storage(writable=True, slow_s=2.0))
+    table.run(0.2)
+    assert leader.progress[follower].disk_s == 2.0
+    table.feed(leader.me, io.Propose(((1, b"a"),)))
+    table.run(0.2)
+    assert leader.progress[follower].disk_s == 0.0
+
+
 def test_a_learner_that_was_given_up_may_try_again() -> None:
     table = Table(group_of(3), replace(CONFIG, promotion_timeout_s=2.0))
     leader = table.elect()

@@ -89,9 +89,15 @@ class Submissions:
         for record in message.records:
             accepted = taken and desk.witness.accept(record.command, record.keys, desk.now)
             answers.append(FastAnswer(record.number, accepted, 0))
-        if desk.witness.changed:
-            desk.hard_dirty = True
-        desk.say_when_stored(sender, FastReply(desk.term, 0, tuple(answers)))
+        reply = FastReply(desk.term, 0, tuple(answers))
+        if any([answer.accepted for answer in answers]):
+            if desk.witness.changed:
+                desk.hard_dirty = True
+            desk.say_when_stored(sender, reply)
+        elif sender == desk.me:
+            self.on_reply(sender, reply)
+        else:
+            desk.send(sender, reply)
 
     def on_heartbeat(self) -> None:
         """Commands that are held for long: their submitter may be gone before the leader had them. It is asked to order them."""
