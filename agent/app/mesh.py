@@ -41,7 +41,7 @@ class FabricFace(Protocol):
 
     on_endpoints: Callable[[dict[str, tuple[AnnouncedEndpoint, ...]]], None]
     on_invalidation: Callable[[Invalidation], None]
-    on_mark_stale: Callable[[float], None]
+    on_mark_stale: Callable[[float, tuple[bytes, ...]], None]
     on_loads: Callable[[dict[str, Reported]], None]
     on_judgements: Callable[[dict[str, dict[str, Judgements]]], None]
     facts: Callable[[], LocalFacts]
@@ -303,10 +303,14 @@ class Mesh:
         self.received[kind] = self.received.get(kind, 0) + 1
         purge(self.agent.path, item.kind, item.host, item.value, item.soft)
 
-    def on_mark_stale(self, older_than: float) -> None:
+    def on_mark_stale(self, older_than: float, hosts: tuple[bytes, ...]) -> None:
         """Purges were missed, and cannot be had any more."""
         self.stale_marks += 1
-        self.agent.path.store.mark_stale(older_than)
+        if hosts:
+            for host in hosts:
+                purge(self.agent.path, "host", host, b"", True)
+        else:
+            self.agent.path.store.mark_stale(older_than)
 
     def tell(self, service: str, host: bytes, target: bytes) -> None:
         """An unsafe request made a URL stale here."""

@@ -51,7 +51,7 @@ def gossip_effect(fabric: "Fabric", effect: gossip.Effect) -> None:
     elif isinstance(effect, gossip.MarkStale):
         fabric.figures.marked_stale += 1
         fabric.log.info("cluster_marked_stale", origin=shown(effect.origin), reason=shown(effect.reason))
-        fabric.on_mark_stale(effect.older_than + time.perf_counter() - time.monotonic())
+        fabric.on_mark_stale(effect.older_than + time.perf_counter() - time.monotonic(), effect.hosts)
     elif isinstance(effect, gossip.PurgeAnswer):
         fabric.purges.on_answer(effect)
 

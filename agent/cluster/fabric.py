@@ -27,7 +27,7 @@ from agent.cluster.purges import Purges
 from agent.cluster.snapshot import Row, row, snapshot
 from agent.cluster.sources import sources
 from agent.cluster.validate import key_octets
-from agent.cluster.wellbeing import Wellbeing
+from agent.cluster.wellbeing import Crowd, Wellbeing
 from agent.core.gossip.across import renamed
 from agent.core.gossip.contexts import decode_context, encode_context
 from agent.core.gossip.core import GossipConfig, GossipCore
@@ -46,6 +46,7 @@ from agent.core.swim.wire import encoded_size
 from agent.runtime.discovery import Discovery, parse_place
 from agent.runtime.discovery.joiner import Joiner
 from agent.runtime.driver import Driver
+from agent.runtime.garbage import give_back
 from agent.runtime.log import Logger
 from agent.runtime.throttle import Throttle
 from agent.runtime.transport.sockets import SocketTransport
@@ -77,8 +78,8 @@ class Fabric:
         self.on_invalidation: Callable[[Invalidation], None] = lambda invalidation: None
         self.passes_fences = False
         """Whether it hears of fences too, which name nothing."""
-        self.on_mark_stale: Callable[[float], None] = lambda older_than: None
-        """What was requested from an upstream before that moment (of `time.perf_counter`) must be validated before its next use."""
+        self.on_mark_stale: Callable[[float, tuple[bytes, ...]], None] = lambda older_than, hosts: None
+        """What was asked of an upstream before then (`time.perf_counter`), of these hosts or (none) of all, is to be validated first."""
         self.on_judgements: Callable[[dict[str, dict[str, Judgements]]], None] = lambda judgements: None
         self.on_loads: Callable[[dict[str, Reported]], None] = lambda loads: None
         self.facts: Callable[[], LocalFacts] = LocalFacts
@@ -95,6 +96,7 @@ class Fabric:
         self._keys_given = keys
         self.stamps = Stamps(lambda: int(time.time() * 1000))
         self.wellbeing = Wellbeing(Throttle())
+        self.crowd = Crowd(give_back)
         self.since: dict[str, float] = {}
         """Member → when its state changed last, of the monotonic clock."""
         self.left = asyncio.Event()
@@ -337,6 +339,7 @@ class Fabric:
         if self.gateway is not None:
             self.gateway.look(now)
         self.regions.look()
+        self.crowd.look(self.swim.live_count, self.swim.queued[0])
 
     def _tell_path(self) -> None:
         self.on_judgements(self.peers.judgements())

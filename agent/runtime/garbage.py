@@ -4,6 +4,7 @@ A full collection walks every object that there is. What imports and start-up ma
 objects of which a walk takes 14 ms here; set aside (`gc.freeze`), a full collection of what requests made takes about 1 ms.
 """
 
+import ctypes
 import gc
 from time import perf_counter
 from typing import Any
@@ -53,3 +54,10 @@ class Collector:
         pause_s = perf_counter() - self._began
         self.pause_s += pause_s
         self.pause_max_s = max(self.pause_max_s, pause_s)
+
+
+def give_back() -> bool:
+    """Give the kernel what the C library keeps of freed memory; whether there was any. For after a burst: the more is free, the longer
+    it takes (0.1 ms in an agent of 40 MB). Where the C library is not glibc nothing happens."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return bool(trim(0)) if trim is not None else False

@@ -1,10 +1,11 @@
-"""A name server for tests, on the loopback interface: it answers SRV questions from a mapping that the test changes."""
+"""A name server for tests, on the loopback interface: it answers from a mapping that the test changes."""
 
 import asyncio
 
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 
 
@@ -13,12 +14,15 @@ class NameServer(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.records: dict[str, list[str]] = {}
+        """SRV."""
+        self.typed: dict[tuple[str, str], list[str]] = {}
+        """Name and type to lines, for names that are asked for by type; what has another type has no such record."""
         self.failing = False
         self.questions = 0
         self.port = 0
 
-    async def start(self) -> "NameServer":
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+    async def start(self, port: int = 0) -> "NameServer":
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", port))
         self._transport = transport
         self.port = transport.get_extra_info("sockname")[1]
         return self
@@ -29,13 +33,16 @@ class NameServer(asyncio.DatagramProtocol):
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
         question = query.question[0]
-        lines = self.records.get(question.name.to_text(omit_final_dot=True))
+        name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
+        lines = self.typed.get((name, kind)) or (self.records.get(name) if kind == "SRV" else None)
+        if lines is None and any(known == name for known, _ in self.typed):
+            lines = []
         if self.failing:
             answer.set_rcode(dns.rcode.SERVFAIL)
         elif lines is None:
             answer.set_rcode(dns.rcode.NXDOMAIN)
-        else:
-            answer.answer.append(dns.rrset.from_text(question.name, 1, "IN", "SRV", *lines))
+        elif lines:
+            answer.answer.append(dns.rrset.from_text(question.name, 1, "IN", kind, *lines))
         self._transport.sendto(answer.to_wire(), addr)
 
     def close(self) -> None:

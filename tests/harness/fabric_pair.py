@@ -61,7 +61,7 @@ class FakeFabric:
         self.facts: Callable[[], LocalFacts] = LocalFacts
         self.on_endpoints: Callable[[Any], None] = lambda endpoints: None
         self.on_invalidation: Callable[[Invalidation], None] = lambda item: None
-        self.on_mark_stale: Callable[[float], None] = lambda older_than: None
+        self.on_mark_stale: Callable[[float, tuple[bytes, ...]], None] = lambda older_than, hosts: None
         self.on_loads: Callable[[dict[str, Reported]], None] = lambda loads: None
         self.on_judgements: Callable[[dict[str, dict[str, Judgements]]], None] = lambda judgements: None
         self._endpoints: dict[str, tuple[AnnouncedEndpoint, ...]] = {}

@@ -1,8 +1,9 @@
-"""Memory that members cost one real agent: ``python -m tests.sim.crowd --members 1000``.
+"""Memory and processor time that members cost one real agent: ``python -m tests.sim.crowd --members 100 1000``.
 
 A process stands for all the others: it lets the agent join, hands it the members and what each says of itself (health, load of two
 services, an endpoint, cache, round trips), and answers for every one of them. What is measured is the agent's proportional set size, and
-how it grows from the first number of members to the last.
+how it grows from the first number of members to the last; and the processor time of an idle agent, which is pinged and told digests
+as often as by so many.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 
 import psutil
 import uvloop
+from msgspec import Struct
 
 from agent.cluster.frame import GOSSIP, Stamps
 from agent.cluster.identity import encode_profile, own_profile
@@ -22,13 +24,15 @@ from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.facts import Announced, CacheUse, Fact, Health, Latency, Load, RoundTrips, encode
 from agent.core.gossip.io import Effect as GossipEffect
 from agent.core.gossip.io import MemberUp, Received, SendPacket, SendStream
-from agent.core.gossip.messages import Delta, Item, NodeDelta
+from agent.core.gossip.messages import Delta, Digest, Item, NodeDelta
 from agent.core.gossip.messages import encode as encode_gossip
-from agent.core.swim.config import LOCAL
+from agent.core.swim.config import LAN, LOCAL
 from agent.core.swim.core import Swim
 from agent.core.swim.envelope import Envelope
 from agent.core.swim.io import Deliver, Effect, Input, MergeState, PacketIn, SendUser
-from agent.core.swim.messages import ALIVE, VERSIONS, NodeState, Ping
+from agent.core.swim.io import SendPacket as SwimPacket
+from agent.core.swim.members import place_of
+from agent.core.swim.messages import ALIVE, VERSIONS, NodeState, Ping, Place
 from agent.core.swim.wire import encoded_size
 from agent.runtime.driver import Driver
 from agent.runtime.log import Logger
@@ -39,6 +43,7 @@ from tests.harness.serf import loopback_address
 from tests.harness.wait import wait_until
 
 SETTLE_S = 5.0
+IDLE_S = 20.0
 
 
 def name_of(number: int) -> str:
@@ -59,10 +64,19 @@ def facts(number: int, members: int) -> dict[str, Fact]:
     }
 
 
+class Tell(Struct, frozen=True):
+    """An input of ours: this message goes there."""
+
+    to: Place
+    message: Ping
+
+
 class Everybody(Swim):
     """A core that answers for all."""
 
-    def step(self, now: float, event: Input) -> tuple[Effect, ...]:
+    def step(self, now: float, event: Input | Tell) -> tuple[Effect, ...]:  # type: ignore[override]
+        if isinstance(event, Tell):
+            return (SwimPacket(event.to, (event.message,)),)
         if isinstance(event, PacketIn) and isinstance(event.message, Ping):
             event = PacketIn(event.source, Ping(event.message.seq, self.own.name))
         return super().step(now, event)
@@ -94,11 +108,32 @@ class Crowd:
             LOCAL, own, random.Random(2).random, now, encoded_size, lambda _: self._framed(self.gossip.push_pull(time.monotonic()))
         )
         core.load(nodes)
+        self.core = core
         self.driver = Driver(core, SocketTransport((self.host, PORT)), Envelope("blue"), self._tell, Logger("error"))
         await self.driver.start()
         self._started.set()
+        talking = asyncio.ensure_future(self._talk())
         await self._stopping.wait()
+        talking.cancel()
         await self.driver.stop()
+
+    async def _talk(self) -> None:
+        """What each member gets from all the others together, whatever their number: a ping an interval, a digest each half second."""
+        chance, wait_s = random.Random(3), LAN.probe_interval_s
+        owed = 0.0
+        while True:
+            await asyncio.sleep(wait_s)
+            node = self.core.member("self")
+            if node is None:
+                continue
+            here = (socket.inet_aton(self.host), PORT)
+            self.driver.feed(Tell(place_of(node.address, node.port), Ping(chance.randrange(1 << 31), "self", *here, name_of(1))))
+            owed += wait_s / 0.5
+            while owed >= 1.0:
+                owed -= 1.0
+                name = name_of(chance.randrange(1, self.members))
+                positions = self.gossip.nodes.digest(time.monotonic(), 1_100)
+                self.driver.feed(SendUser("self", self._framed(encode_gossip(Digest(name, 2, positions)))))
 
     def _framed(self, payload: bytes) -> bytes:
         return self.stamps.close(GOSSIP, payload)
@@ -147,7 +182,12 @@ def measure(members: int) -> int:
             time.sleep(SETTLE_S)
             states = {state: agent.metric("pilotfish_cluster_members", state=state) for state in ("alive", "suspect", "dead")}
             after = pss(agent)
-    print(f"{members} members {states}: {before / 1e6:.1f} MB alone, {after / 1e6:.1f} MB with them")
+            assert agent.process is not None
+            process = psutil.Process(agent.process.pid)
+            began, used = time.monotonic(), sum(process.cpu_times()[:2])
+            time.sleep(IDLE_S)
+            share = (sum(process.cpu_times()[:2]) - used) / (time.monotonic() - began)
+    print(f"{members} members {states}: {before / 1e6:.1f} MB alone, {after / 1e6:.1f} MB with them; idle, {share:.2%} of a core")
     return after
 
 

@@ -15,8 +15,9 @@ The host's duties:
    answer to our own joining (its streams are the baseline: nothing older concerns an empty cache).
 6. `Changed`, `Forgot`: keep what peers report where the data path finds it; decode the values with `facts`. A member that membership
    calls gone is out of use at once, without waiting for `Forgot`.
-7. `Apply`: purge the local cache as told. `MarkStale(older_than)`: every entry whose *request* went upstream before that time is
-   validated before its next use, and so is what fills under way will bring. Convert `older_than` to the store's clock.
+7. `Apply`: purge the local cache as told. `MarkStale(older_than, hosts)`: every entry (of these hosts, where some are named) whose
+   *request* went upstream before that time is validated before its next use, and so is what fills under way will bring. Convert
+   `older_than` to the store's clock.
 8. A local purge or unsafe method: apply it here first, then `Invalidate`. `Issued.context` goes back to the caller (`encode_context`),
    who may hand it in as `after` with a later purge on any agent. `PurgeAnswer` comes once for each that asked to wait.
 9. A ValueError from `step` is the host's own order that cannot be said: tell whoever gave it. Nothing a peer sends raises.

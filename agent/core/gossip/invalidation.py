@@ -30,7 +30,7 @@ from agent.core.gossip.messages import (
     encode,
 )
 from agent.core.gossip.repair import Repairs
-from agent.core.gossip.streams import Ring, StreamState, batches, invalidation_bytes
+from agent.core.gossip.streams import Ring, Shed, StreamState, batches, invalidation_bytes
 from agent.core.gossip.waits import Wait, Waits
 
 FENCE: Final = "fence"
@@ -88,6 +88,7 @@ class Invalidator:
         self.newest: dict[str, int] = {name: generation}
         """Origin → the highest generation of it that is known."""
         self.ring = Ring(config.ring_entries, config.ring_bytes)
+        self.shed = Shed()
         self.departed = Departed(self, now)
         self.repairs = Repairs(self)
         self.waits = Waits()
@@ -106,7 +107,7 @@ class Invalidator:
         """ValueError: it cannot be said."""
         item = self._make(order)
         self.own.take(item.sequence, now)
-        self.ring.add(item)
+        self._keep(item)
         self.effects.append(Issued(order.request, item.sequence, self.context()))
         if order.wait_s > 0.0:
             self._wait(order, item, now)
@@ -188,7 +189,7 @@ class Invalidator:
             self.applied += 1
             self.effects.append(Apply(item))
             if invalidation_bytes(item) <= ITEM_BYTES_MAX:
-                self.ring.add(item)
+                self._keep(item)
                 if message.rumour:
                     self._pass_on(item, now)
             if item.ack:
@@ -266,6 +267,7 @@ class Invalidator:
         said = self.ring.of(self.name, self.own.generation)
         del self.streams[(self.name, self.own.generation)]
         self.own = StreamState(self.name, generation, now)
+        self.shed = Shed()
         self.streams[(self.name, generation)] = self.own
         self.newest[self.name] = generation
         self.effects.extend(wait.answer() for wait in self.waits.by_sequence.values())
@@ -273,7 +275,7 @@ class Invalidator:
         for item in said:  # others took these numbers for ones that they knew
             again = msgspec.structs.replace(item, generation=generation, sequence=self.own.highest + 1, ack=False)
             self.own.take(again.sequence, now)
-            self.ring.add(again)
+            self._keep(again)
             self._pass_on(again, now)
 
     def _stale_if(self, older_than: float, stream: StreamState) -> None:
@@ -300,9 +302,15 @@ class Invalidator:
                 else:
                     self._early.append(item)
 
-    def given_up(self, stream: StreamState, older_than: float, reason: str, now: float) -> None:
+    def _keep(self, item: Invalidation) -> None:
+        """For whoever asks for it."""
+        for gone in self.ring.add(item):
+            if gone.origin == self.name and gone.generation == self.own.generation:
+                self.shed.note(gone)
+
+    def given_up(self, stream: StreamState, older_than: float, reason: str, now: float, hosts: tuple[bytes, ...]) -> None:
         """Numbers of a stream are lost."""
-        self.effects.append(MarkStale(older_than, stream.origin, reason))
+        self.effects.append(MarkStale(older_than, stream.origin, reason, hosts))
         self._context_may_be_complete(now)
 
     def on_ack(self, ack: Acknowledge) -> None:

@@ -112,11 +112,12 @@ class Apply(Struct, frozen=True, gc=False):
 
 class MarkStale(Struct, frozen=True, gc=False):
     """Invalidations are lost: whatever was requested from an upstream before `older_than` (the host's seconds, as `now`) may be wrong,
-    and must be validated before its next use."""
+    and must be validated before its next use. hosts: what is of these alone; none: everything."""
 
     older_than: float
     origin: str
     reason: str
+    hosts: tuple[bytes, ...] = ()
 
 
 class Issued(Struct, frozen=True):

@@ -130,12 +130,14 @@ class Ask(Struct, frozen=True, array_like=True, tag=5):
 
 
 class Lost(Struct, frozen=True, array_like=True, tag=6):
-    """I do not have these numbers of that stream (any more). final: I am its origin, so nobody need be asked again."""
+    """I do not have these numbers of that stream (any more). final: I am its origin, so nobody need be asked again. hosts: those were about
+    these alone; none: they may have been about anything."""
 
     origin: Name
     generation: Number
     sequences: tuple[Number, ...]
     final: bool = False
+    hosts: Annotated[tuple[bytes, ...], Meta(max_length=16)] = ()
 
 
 class Streams(Struct, frozen=True, array_like=True, tag=7):

@@ -103,25 +103,25 @@ class Repairs:
             core.send([ask.sender], Invalidations(batch))
         if lacking:
             final = (ask.origin, ask.generation) == (core.name, core.own.generation)
-            core.send([ask.sender], Lost(ask.origin, ask.generation, tuple(lacking), final))
+            core.send([ask.sender], Lost(ask.origin, ask.generation, tuple(lacking), final, core.shed.hosts(lacking) if final else ()))
 
     def on_lost(self, lost: Lost, now: float) -> None:
         stream = self.core.streams.get((lost.origin, lost.generation))
         if stream is None or not stream.missing:
             return
         if lost.final:
-            self._lose(stream, list(lost.sequences), "they fell off its ring before we could ask", now)
+            self._lose(stream, list(lost.sequences), "they fell off its ring before we could ask", now, lost.hosts)
         elif BORDER not in stream.origin:  # what is of another region may not have come here yet
             stream.next_ask_at = min(stream.next_ask_at, now + ASK_NEXT_S)
 
-    def _lose(self, stream: StreamState, sequences: list[int], why: str, now: float) -> None:
+    def _lose(self, stream: StreamState, sequences: list[int], why: str, now: float, hosts: tuple[bytes, ...] = ()) -> None:
         count = sum(1 for number in sequences if number in stream.missing)
         older_than = stream.give_up(sequences)
         self.note(stream, now)
         stream.asks = 0
         if count:
             self.lost += count
-            self.core.given_up(stream, older_than, f"{count} invalidations of {stream.origin} are lost: {why}", now)
+            self.core.given_up(stream, older_than, f"{count} invalidations of {stream.origin} are lost: {why}", now, hosts)
 
     # -- digests
 

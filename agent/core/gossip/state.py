@@ -9,18 +9,17 @@ has, of every key, the newest version that is not after f** — unless it is sup
 from collections.abc import Iterator
 from sys import intern
 
+from msgspec import Struct
+
 from agent.core.gossip.messages import Item, NodeDelta, Position, item_bytes
 
 
-class Held:
+class Held(Struct, gc=False):
     """A value as it is held. since: when it was learnt, in the host's seconds."""
 
-    __slots__ = ("since", "value", "version")
-
-    def __init__(self, value: bytes | None, version: int, since: float) -> None:
-        self.value = value
-        self.version = version
-        self.since = since
+    value: bytes | None
+    version: int
+    since: float
 
 
 Change = tuple[str, bytes | None]

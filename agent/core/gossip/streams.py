@@ -11,6 +11,10 @@ from agent.core.gossip.messages import PACKET_BYTES, Invalidation, Stream
 MISSING_MAX = 1_024
 """Missing numbers of one stream; beyond them all are given up at once: validating is cheaper than chasing."""
 
+SHED_HOSTS_MAX = 256
+LOST_HOSTS_MAX = 4
+"""Hosts that an answer names: they fit its packet whatever their length."""
+
 StreamKey = tuple[str, int]
 """Origin and generation."""
 
@@ -94,15 +98,19 @@ class Ring:
     def __len__(self) -> int:
         return len(self._items)
 
-    def add(self, item: Invalidation) -> None:
+    def add(self, item: Invalidation) -> list[Invalidation]:
+        """Those that had to go for it."""
         key = (item.origin, item.generation, item.sequence)
+        gone: list[Invalidation] = []
         if key in self._items:
-            return
+            return gone
         self._items[key] = item
         self.bytes += invalidation_bytes(item)
         while len(self._items) > self.entries_max or self.bytes > self.bytes_max:
-            oldest = next(iter(self._items))
-            self.bytes -= invalidation_bytes(self._items.pop(oldest))
+            oldest = self._items.pop(next(iter(self._items)))
+            self.bytes -= invalidation_bytes(oldest)
+            gone.append(oldest)
+        return gone
 
     def of(self, origin: str, generation: int) -> list[Invalidation]:
         """What there is of one stream, oldest first."""
@@ -110,6 +118,36 @@ class Ring:
 
     def get(self, origin: str, generation: int, sequence: int) -> Invalidation | None:
         return self._items.get((origin, generation, sequence))
+
+
+class Shed:
+    """What an origin remembers of its own invalidations that its ring has no more: between which numbers each host was named.
+
+    So that those who missed them need not doubt everything that they hold.
+    """
+
+    def __init__(self) -> None:
+        self._hosts: dict[bytes, tuple[int, int]] = {}
+        """The first and the last that named it; without a name: what concerns more than a host, or hosts beyond the bound."""
+        self._last = 0
+        """All up to there have been noted: they go in the order in which they came."""
+
+    def note(self, item: Invalidation) -> None:
+        """It has gone from the ring."""
+        host = item.host.lower() if item.kind in ("url", "prefix", "host") and item.sequence == self._last + 1 else b""
+        if host not in self._hosts and len(self._hosts) >= SHED_HOSTS_MAX:
+            host = b""
+        first = self._hosts.get(host, (item.sequence, 0))[0]
+        self._hosts[host] = (first, item.sequence)
+        self._last = max(self._last, item.sequence)
+
+    def hosts(self, sequences: Iterable[int]) -> tuple[bytes, ...]:
+        """The hosts that those may have named, and perhaps some more; none: they may have named anything."""
+        wanted = sorted(sequences)
+        if not wanted or wanted[-1] > self._last:
+            return ()
+        found = sorted(host for host, (first, last) in self._hosts.items() if first <= wanted[-1] and wanted[0] <= last)
+        return tuple(found) if b"" not in found and len(found) <= LOST_HOSTS_MAX else ()
 
 
 def invalidation_bytes(item: Invalidation) -> int:

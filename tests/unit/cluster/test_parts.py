@@ -18,13 +18,14 @@ from agent.cluster.inlet import WAITING_MAX, Inlet
 from agent.cluster.keys import Keys, fingerprint
 from agent.cluster.peers import Endpoints, Peers
 from agent.cluster.publisher import HOT_S, Publisher
-from agent.cluster.wellbeing import Wellbeing
+from agent.cluster.wellbeing import Crowd, Wellbeing
 from agent.core.clocks.hybrid import make
 from agent.core.gossip.face import LocalFacts, Reported
 from agent.core.gossip.facts import Announced, HotKeys, Judgements, Load, encode
 from agent.core.gossip.io import Publish
 from agent.core.swim.keyring import KeyRingError
 from agent.core.swim.messages import Place
+from agent.runtime.garbage import give_back
 from agent.runtime.throttle import Throttle, stat_path
 from agent.runtime.transport.memory import MemoryNetwork, MemoryTransport
 from tests.contract.transports import run, until
@@ -333,3 +334,14 @@ def test_a_watcher_that_fails_is_counted_and_the_others_hear() -> None:
     end()
     events.tell("join", "b")
     assert (heard, len(faults), events.counts) == (["a"], 2, {"join": 2})
+
+
+def test_memory_is_given_back_once_after_a_crowd_has_come_and_been_told_of() -> None:
+    given: list[int] = []
+    crowd = Crowd(lambda: bool(given.append(1)))
+    for members, queued in ((1, 0), (300, 250), (300, 10), (300, 0), (300, 0), (350, 0), (250, 0), (349, 0)):
+        crowd.look(members, queued)
+    assert len(given) == 1
+    crowd.look(350, 0)
+    assert len(given) == 2
+    assert give_back() in (True, False)

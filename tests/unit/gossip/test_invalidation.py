@@ -7,6 +7,7 @@ from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.invalidation import InvalidationConfig
 from agent.core.gossip.io import Apply, Broadcast, Invalidate, MarkStale, MemberGone, MemberUp, Received, SendPacket, Wake
 from agent.core.gossip.messages import Ask, Invalidation, Invalidations, Lost, Stream, Streams, decode, encode
+from agent.core.gossip.streams import SHED_HOSTS_MAX, Shed
 from tests.sim.gossip_net import Host, Net
 
 
@@ -257,3 +258,52 @@ def test_what_is_no_message_is_counted_and_dropped() -> None:
     for payload in (b"", b"\xff", b"\x93\x01", b"\x91\x63", b"\xdd\xff\xff\xff\xff"):
         assert core.step(1.0, Received(payload)) == ()
     assert core.unreadable == 5
+
+
+def named(number: int, host: bytes, kind: str = "url") -> Invalidate:
+    return Invalidate(number, kind, host, b"/x" if kind != "all" else b"")
+
+
+def stale_after_loss(*orders: Invalidate, missed: range) -> list[MarkStale]:
+    """An origin with a ring of four issues these; another has only the last, and asks for those."""
+    config = GossipConfig(invalidation=InvalidationConfig(ring_entries=4))
+    net = Net(2, 1, config=config)
+    net.cut = lambda source, to: True
+    for order in orders:
+        net.hosts["web-0"].give(order)
+    net.run(6.0)  # until membership has sent its copies in vain
+    net.cut = lambda source, to: False
+    other = net.hosts["web-1"]
+    for number in range(1, missed.start):
+        other.give(Received(encode(Invalidations((Invalidation("web-0", 1, number, "all"),)))))
+    net.run(10.0)
+    return other.stale
+
+
+def test_who_lost_what_named_few_hosts_doubts_what_is_of_these_alone() -> None:
+    (stale,) = stale_after_loss(*(named(number, b"A.example" if number % 2 else b"b.example") for number in range(10)), missed=range(1, 7))
+    assert stale.hosts == (b"a.example", b"b.example") and stale.origin == "web-0"
+    (later,) = stale_after_loss(*(named(number, b"a" if number < 3 else b"b") for number in range(10)), missed=range(4, 7))
+    assert later.hosts == (b"b",)
+
+
+@pytest.mark.parametrize("other", [named(3, b"", "all"), Invalidate(3, "tag", b"", b"t"), Invalidate(3, "service", b"", b"web")])
+def test_what_concerns_more_than_hosts_makes_everything_doubtful(other: Invalidate) -> None:
+    orders = [named(number, b"a.example") for number in range(10)]
+    orders[3] = other
+    (stale,) = stale_after_loss(*orders, missed=range(1, 7))
+    assert stale.hosts == ()
+
+
+def test_more_hosts_than_an_answer_names_are_everything_and_what_was_never_noted_too() -> None:
+    shed = Shed()
+    for number in range(1, SHED_HOSTS_MAX + 20):
+        shed.note(Invalidation("a", 1, number, "url", False, b"h%d" % number))
+    assert shed.hosts([1, 2]) == (b"h1", b"h2")
+    assert shed.hosts(range(1, 20)) == ()
+    assert shed.hosts([SHED_HOSTS_MAX + 5]) == ()  # beyond the table's bound
+    assert shed.hosts([SHED_HOSTS_MAX + 30]) == ()
+    assert len(shed._hosts) <= SHED_HOSTS_MAX + 1
+    late = Shed()
+    late.note(Invalidation("a", 1, 5, "url", False, b"h"))  # those before it are not known
+    assert late.hosts([5]) == ()

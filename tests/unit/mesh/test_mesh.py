@@ -1,6 +1,7 @@
 """What the mesh makes of its cluster's words, on stand-ins for the agent and for the fabric."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from agent.app.config import AgentIdentity, Settings
 from agent.app.load_probes import PROBES_A_SECOND, LoadProbes
 from agent.app.mesh import Mesh
 from agent.core.cache.config import CachePolicy
+from agent.core.cache.entry import Entry
 from agent.core.cache.outbox import QUEUE_MAX
 from agent.core.cache.store import CacheStore
 from agent.core.gossip.face import LocalFacts, Reported
@@ -222,3 +224,21 @@ def test_probes_have_a_rate_whatever_number_is_silent() -> None:
         assert probes.answered == 0
 
     asyncio.run(work())
+
+
+def test_lost_invalidations_of_known_hosts_make_stale_what_is_of_these_alone() -> None:
+    async def work(rig: Rig) -> None:
+        store = rig.agent.path.store
+        now = time.time()
+        for host in (b"a.example", b"b.example"):
+            entry = Entry(b"web " + host, "web", host, b"/", 200, b"OK")
+            entry.fresh_until, entry.asked_at = now + 60.0, 1.0
+            assert store.put(entry)
+        rig.mesh.on_mark_stale(2.0, (b"a.example",))
+        fresh = {entry.host: entry.fresh_until > now for entry in store.entries()}
+        assert fresh == {b"a.example": False, b"b.example": True}
+        assert store.stale_before == 0.0 and rig.mesh.stale_marks == 1
+        rig.mesh.on_mark_stale(2.0, ())
+        assert store.stale_before == 2.0
+
+    with_rig(work)
