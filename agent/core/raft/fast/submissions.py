@@ -90,7 +90,7 @@ class Submissions:
             accepted = taken and desk.witness.accept(record.command, record.keys, desk.now)
             answers.append(FastAnswer(record.number, accepted, 0))
         reply = FastReply(desk.term, 0, tuple(answers))
-        if any([answer.accepted for answer in answers]):
+        if any(answer.accepted for answer in answers):
             if desk.witness.changed:
                 desk.hard_dirty = True
             desk.say_when_stored(sender, reply)
