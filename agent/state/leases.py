@@ -1,5 +1,6 @@
 """Handlers of leases and sessions."""
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -88,7 +89,8 @@ def all_leases(api: "StateApi", call: Call) -> None:
 def _leases(machine: Machine, call: Call) -> None:
     after = call.plan.number("after", 0)
     table = machine.leases.table
-    ids = sorted(id for id in table if id > after)
+    # The table is in the order of the numbers, which only ever rise.
+    ids = list(islice((id for id in table if id > after), LEASES_MAX + 1))
     document: dict[str, Any] = {"leases": [_told(machine, table[id]) for id in ids[:LEASES_MAX]], "more": len(ids) > LEASES_MAX}
     call.answer(document, machine.revision)
 

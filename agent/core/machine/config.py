@@ -40,3 +40,7 @@ class Limits(Struct, frozen=True, array_like=True, gc=False):
     barriers: int = 10_000
     parties: int = 1_024
     """Of one barrier."""
+    lease_keys: int = 4_096
+    """Of one lease, so that its end is no long affair."""
+    lease_seats: int = 4_096
+    """Locks that one lease holds or waits for; and as many elections."""

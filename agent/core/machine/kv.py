@@ -68,6 +68,8 @@ class Store(Part):
                 return Outcome("invalid", shared.revision, "both lease and ttl")
             if lease and not shared.leases.alive(lease):
                 return Outcome("lease_not_found", shared.revision)
+            if lease and (old is None or old.lease != lease) and self._many(lease, 1):
+                return Outcome("full", shared.revision, f"lease_keys: at most {shared.limits.lease_keys} keys of one lease")
             if ttl_ms:
                 error, why = shared.leases.complaint(ttl_ms)
                 if error:
@@ -151,6 +153,8 @@ class Store(Part):
                     return wrong
                 if operation.lease and not self.shared.leases.alive(operation.lease):
                     return Outcome("lease_not_found", self.shared.revision)
+                if operation.lease and self._many(operation.lease, len(operations)):
+                    return Outcome("full", self.shared.revision, f"lease_keys: at most {self.shared.limits.lease_keys} keys of one lease")
                 fresh += 1
                 more += len(operation.key) + len(operation.value)
             elif isinstance(operation, c.OpGet):
@@ -172,6 +176,11 @@ class Store(Part):
         if old is None:
             return self._no_room(1, len(key) + len(value))
         return self._no_room(0, len(value) - len(old.value))
+
+    def _many(self, lease: int, more: int) -> bool:
+        """Whether so many more keys may be too many for the lease."""
+        keys = self.leased.get(lease)
+        return (len(keys) if keys is not None else 0) + more > self.shared.limits.lease_keys
 
     def _no_room(self, keys: int, size: int) -> Outcome | None:
         limits = self.shared.limits

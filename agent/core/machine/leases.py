@@ -17,6 +17,8 @@ from agent.core.machine.shared import NEVER_MS, Shared
 VERSION: Final = 1
 HEAP_SLACK: Final = 1_024
 """The heap of ends may have so many outdated entries, beside as many as there are leases, before it is made anew."""
+EXPIRE_MAX: Final = 4_096
+"""Leases and keys that one command's time may end; the rest ends with the next. After a time without a leader a great many may be due."""
 
 
 class Lease:
@@ -86,10 +88,11 @@ class Leases(Part):
         return self.shared.keys_gone
 
     def expire(self) -> int:
-        """End what is due, in the order of its time and id; when to look again."""
+        """End what is due, in the order of its time and id, and no more than a command has time for; when to look again."""
         heap = self._heap
         now = self.shared.time_ms
-        while heap and heap[0][0] <= now:
+        left = EXPIRE_MAX
+        while heap and heap[0][0] <= now and left > 0:
             at, id = heappop(heap)
             lease = self.table.get(id)
             if lease is None:
@@ -97,7 +100,7 @@ class Leases(Part):
             if lease.expires_ms != at:
                 heappush(heap, (lease.expires_ms, id))
             else:
-                self.end(id, True)
+                left -= 1 + self.end(id, True)
         return heap[0][0] if heap else NEVER_MS
 
     def _rebuild(self) -> None:

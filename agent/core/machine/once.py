@@ -14,6 +14,7 @@ from agent.core.machine.shared import NEVER_MS, Shared
 
 VERSION: Final = 1
 KEY_CHARACTERS_MAX: Final = 128
+EXPIRE_MAX: Final = 4_096
 DIGEST_BYTES: Final = 16
 """Enough to find that a key came with another command; nobody gains by making them collide but with themselves."""
 
@@ -62,10 +63,12 @@ class OnceTable(Part):
         return outcome
 
     def expire(self) -> int:
-        """Forget what is due; when to look again."""
+        """Forget what is due, and no more than a command has time for; when to look again."""
         heap = self._heap
-        while heap and heap[0][0] <= self.shared.time_ms:
+        left = EXPIRE_MAX
+        while heap and heap[0][0] <= self.shared.time_ms and left > 0:
             del self.table[heappop(heap)[1]]
+            left -= 1
         return heap[0][0] if heap else NEVER_MS
 
     # -- Part

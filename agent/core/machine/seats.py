@@ -108,6 +108,8 @@ class Seats(Part):
             return Outcome("full", shared.revision, f"{self.kind}: at most {limits.seats}")
         if seat is not None and len(seat.waiting) >= limits.waiters:
             return Outcome("full", shared.revision, f"waiters: at most {limits.waiters} for one")
+        if lease and len(self.by_lease.get(lease, ())) >= limits.lease_seats:
+            return Outcome("full", shared.revision, f"lease_seats: at most {limits.lease_seats} {self.kind} of one lease")
         if ttl_ms:
             error, why = shared.leases.complaint(ttl_ms)
             if error:

@@ -1,3 +1,5 @@
+import pytest
+
 from agent.core.machine.commands import (
     Campaign,
     LeaseGrant,
@@ -5,14 +7,17 @@ from agent.core.machine.commands import (
     LeaseRevoke,
     LockAcquire,
     LockRelease,
+    OpPut,
     Proclaim,
     Put,
     Resign,
+    Txn,
 )
 from agent.core.machine.config import Limits
 from agent.core.machine.outcome import Outcome
 from agent.core.machine.shared import NEVER_MS
 from tests.unit.machine.rig import Rig
+from tests.unit.machine.test_exactly_once import once
 
 
 def holder(rig: Rig, name: bytes) -> tuple[int, str, int] | None:
@@ -160,3 +165,32 @@ def test_an_election_has_a_leader_with_a_value_and_candidates() -> None:
     assert rig.do(Resign(b"e", b)) == Outcome("", 0, True)
     assert rig.do(Proclaim(b"e", b)).error == "not_found"
     assert not rig.machine.locks.table, "locks of the same name are others"
+
+
+def test_what_one_lease_holds_is_bounded_so_that_its_end_is_short() -> None:
+    rig = Rig(Limits(lease_keys=2, lease_seats=1))
+    lease = rig.lease()
+    for key in (b"a", b"b", b"a"):
+        assert rig.do(Put(key, b"", lease)).error == ""
+    assert rig.do(Put(b"c", b"", lease)).error == "full"
+    assert rig.do(Txn((), (OpPut(b"c", b"", lease),))).error == "full"
+    assert rig.do(LockAcquire(b"l", lease)).error == ""
+    assert rig.do(LockAcquire(b"m", lease)) == Outcome("full", 3, "lease_seats: at most 1 locks of one lease")
+    assert rig.do(Campaign(b"m", lease)).error == ""
+
+
+def test_when_many_leases_are_due_at_once_each_command_ends_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.core.machine.leases.EXPIRE_MAX", 3)
+    monkeypatch.setattr("agent.core.machine.once.EXPIRE_MAX", 3)
+    rig = Rig()
+    for number in range(8):
+        rig.lease(1_000 + number)
+        rig.do(once(str(number), Put(b"o", b""), 1_000))
+    rig.do(Put(b"k", b"", 1))
+    left = []
+    rig.time_ms += 5_000
+    for _ in range(4):
+        assert rig.twin().next_due() <= rig.time_ms or not rig.machine.leases.table
+        rig.pass_time(1)
+        left.append((len(rig.machine.leases.table), len(rig.machine.once.table)))
+    assert left == [(6, 5), (3, 2), (0, 0), (0, 0)], "the first lease has a key, which counts"
