@@ -28,6 +28,8 @@ class ConsensusApi:
     def register(self, router: web.UrlDispatcher) -> None:
         for path, handler in (("/consensus", self.status), ("/consensus/members", self.members)):
             router.add_get(path, _refusals_told(handler), allow_head=False)
+        router.add_get("/consensus/limits", _refusals_told(self.limits), allow_head=False)
+        router.add_post("/consensus/limits", _refusals_told(self.limits))
         for path, handler in (
             ("/consensus/add", self.order),
             ("/consensus/remove", self.order),
@@ -71,6 +73,17 @@ class ConsensusApi:
         except TimeoutError:
             raise Refused(504, "the snapshot is still being written") from None
         return _json({"index": index})
+
+    async def limits(self, request: web.Request) -> web.StreamResponse:
+        """Of the replicated state; with a body: set some first."""
+        from agent.admin import limits
+
+        consensus = self._consensus()
+        try:
+            bounds = limits.wish(await request.read()) if request.method == "POST" else {}
+            return _json(await limits.set_and_tell(consensus, bounds))
+        except limits.NoLimits as error:
+            raise Refused(error.status, str(error)) from None
 
 
 def _json(value: Any) -> web.Response:

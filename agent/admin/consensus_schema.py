@@ -54,6 +54,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
     "ConsensusWish": fields(agent_=TEXT),
     "ConsensusOrder": fields(status=one_of("accepted"), order=TEXT, agent=TEXT),
     "ConsensusSnapshot": fields(index=COUNT),
+    "ConsensusLimits": mapping(COUNT),
 }
 _ORDER: Final = {200: "ConsensusOrder", 400: "Error", 404: "Error", 409: "Error", 504: "Error"}
 PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -62,6 +63,14 @@ PATHS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "/consensus/add": {"post": operation("Make an agent a voter", _ORDER, body="ConsensusWish")},
     "/consensus/remove": {"post": operation("Let the group go on without a member", _ORDER, body="ConsensusWish")},
     "/consensus/transfer": {"post": operation("Hand the leadership to a voter, or to whoever is best", _ORDER, body="ConsensusWish")},
+    "/consensus/limits": {
+        "get": operation("Bounds of the replicated state", {200: "ConsensusLimits", 404: "Error", 409: "Error", 504: "Error"}),
+        "post": operation(
+            "Set some of them, for the whole group",
+            {200: "ConsensusLimits", 400: "Error", 404: "Error", 409: "Error", 504: "Error"},
+            body="ConsensusLimits",
+        ),
+    },
     "/consensus/snapshot": {
         "post": operation("Take a snapshot on this agent", {200: "ConsensusSnapshot", 404: "Error", 409: "Error", 504: "Error"})
     },

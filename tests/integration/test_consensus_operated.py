@@ -83,6 +83,17 @@ def test_a_snapshot_is_taken_on_demand_and_a_client_has_none(group: Group) -> No
     assert "no state" in call(group.agents["d"], "post", "/consensus/snapshot", {}, 409)["error"]
 
 
+def test_bounds_of_the_state_are_set_for_all(group: Group) -> None:
+    before = call(group.agents["a"], "get", "/consensus/limits", None, 200)
+    assert before["keys"] == 1_000_000
+    assert call(group.agents["b"], "post", "/consensus/limits", {"keys": 2_000_000}, 200) == {**before, "keys": 2_000_000}
+    for name in "abc":
+        assert call(group.agents[name], "get", "/consensus/limits", None, 200)["keys"] == 2_000_000
+    for wrong in ({"kyes": 1}, {"keys": -1}, {"keys": "many"}, []):
+        assert "limit" in call(group.agents["a"], "post", "/consensus/limits", wrong, 400)["error"]
+    assert "no state" in call(group.agents["d"], "get", "/consensus/limits", None, 409)["error"]
+
+
 def test_a_voter_that_is_removed_and_still_wants_to_vote_is_taken_in_again(group: Group) -> None:
     leader = group.leader("a", "b", "c")
     out = next(name for name in "abc" if name != leader)

@@ -11,6 +11,7 @@ import pytest
 
 from loadtest.__main__ import parser
 from tests.harness.agent import AgentProcess
+from tests.harness.consensus import Group
 from tests.harness.fabric import AdminThread, FakeFabric, configuration, member
 from tests.harness.state_rig import StateRig, state_rig
 from tests.harness.upstream import Upstream, response
@@ -67,6 +68,14 @@ def state() -> Iterator[StateRig]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def grouped() -> Iterator[Group]:
+    """A group of one agent."""
+    with Group("a", consensus={"voters": 1}) as running:
+        running.leader("a")
+        yield running
+
+
 def _everybody_follows(change: Any) -> Any:
     async def changed(op: str, key: str) -> Any:
         return {**await change(op, key), "acknowledged": 3, "of": 3, "errors": {}}
@@ -75,13 +84,18 @@ def _everybody_follows(change: Any) -> Any:
 
 
 @pytest.mark.parametrize(("page", "line"), HERE, ids=[f"{page}: {line[:60]}" for page, line in HERE])
-def test_a_documented_command_works(page: str, line: str, agent: AgentProcess, clustered: AdminThread, state: StateRig) -> None:
+def test_a_documented_command_works(
+    page: str, line: str, agent: AgentProcess, clustered: AdminThread, state: StateRig, request: pytest.FixtureRequest
+) -> None:
     if line.startswith("python -m loadtest "):
         parser().parse_args(line.split()[3:])  # running them takes minutes
         return
     admin, proxy = f"{agent.admin[0]}:{agent.admin[1]}", f"{agent.egress[0]}:{agent.egress[1]}"
     if CLUSTER.search(line):
         admin = clustered.address
+    if "/consensus" in line:
+        group: Group = request.getfixturevalue("grouped")
+        admin = "{}:{}".format(*group.agents["a"].admin)
     command = line.replace("127.0.0.1:15020", admin).replace("127.0.0.1:15001", proxy)
     endless = "/cluster/events" in line or "cluster events" in line or line.startswith("curl -N")
     if ":15030" in line:

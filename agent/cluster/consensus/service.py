@@ -60,6 +60,8 @@ class Consensus:
     takes anything), `too_large`, `invalid`, `stopped`, and `off` (this agent takes no part: `why`).
     """
 
+    Failed = ConsensusError
+
     def __init__(
         self,
         config: ConsensusConfig,
