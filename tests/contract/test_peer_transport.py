@@ -259,3 +259,20 @@ def test_a_peer_that_does_not_read_costs_a_bounded_queue(monkeypatch: pytest.Mon
         await until(lambda: b.payloads()[-1:] == [b"again"], "the next message")
 
     run(work)
+
+
+def test_a_transport_stops_while_a_connection_is_being_made_that_never_will_be(tmp_path: Path) -> None:
+    async def work() -> None:
+        ours, _ = security("tls", tmp_path)
+        a = await started("a", **ours)
+        deaf = socket.create_server(("127.0.0.1", 0))
+        with deaf, socket.create_connection(a.transport.place) as silent:
+            a.transport.want({"b": deaf.getsockname()[:2]})
+            accepted = await asyncio.to_thread(deaf.accept)
+            await until(lambda: a.transport._unproved, "the one that says nothing")
+            await asyncio.wait_for(a.transport.stop(), 10)
+            assert silent.fileno() >= 0
+            accepted[0].close()
+        _peers.remove(a)
+
+    run(work)

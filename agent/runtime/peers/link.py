@@ -73,6 +73,9 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        if self.ended.done():
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         _tune(transport.get_extra_info("socket"))
         self._timer = self._loop.call_later(HANDSHAKE_S, self._too_late)
@@ -219,6 +222,9 @@ class Link(asyncio.Protocol):
         self.why = self.why or why
         if self._transport is not None:
             self._transport.abort()
+        elif not self.ended.done():
+            # Nothing will ever say that a connection is lost which was not made (TLS was refused, or not yet through).
+            self.ended.set_result(None)
 
 
 def _tune(sock: Any) -> None:

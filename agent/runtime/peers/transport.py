@@ -278,6 +278,7 @@ class PeerTransport:
         except OSError:  # told and counted where it happened; TLS's own here
             if self.tls is not None and not link.why:
                 self.counters.drop("tls")
+            link.abort("was not made")
         except BaseException:
             link.abort("the agent stops")
             accepted.close()
