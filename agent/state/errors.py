@@ -45,6 +45,7 @@ _REASONS: Final[dict[str, tuple[int, str, str]]] = {
     "too_large": (413, "too_large", "the command is greater than the log takes"),
     "pending_change": (503, "no_leader", "the group is changing its members; try again"),
     "invalid": (400, "bad_request", "the group does not take this command"),
+    "off": (503, "stopped", "this agent takes no part in its group (GET /v1/status says why): ask another agent"),
     "stale": (503, "too_stale", "the state here may be older than max_staleness allows; try again, or ask with another consistency"),
 }
 
@@ -52,6 +53,8 @@ _REASONS: Final[dict[str, tuple[int, str, str]]] = {
 def of_reason(reason: str, command: bool) -> ApiError:
     """Why the group gave no outcome or no leave to read."""
     if reason in ("timeout", "unknown"):
+        if command and reason == "timeout":
+            return ApiError(504, "timeout", "nobody took it in time: is there a leader? (GET /v1/status)", NO)
         if command:
             text = _UNKNOWN_TEXT
             return ApiError(504, "timeout", text, UNKNOWN)

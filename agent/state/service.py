@@ -10,7 +10,8 @@ from agent.core.machine.outcome import Outcome
 Consistency = Literal["linearizable", "lease", "stale"]
 
 Done = Callable[[str, Outcome | None], None]
-"""Called once: "" and the outcome; or why there is none (`core.replica.io.REFUSALS`, `timeout`, `unknown`) and None."""
+"""Called once: "" and the outcome; or why there is none and None: a word of `core.replica.io.REFUSALS` or `timeout`, and then it had no
+effect and never will; or `unknown`."""
 
 Ready = Callable[[str, int], None]
 """Called once: "" and the index that the state machine has reached; or why not (`REFUSALS`, `timeout`, `stale`) and 0."""

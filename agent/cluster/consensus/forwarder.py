@@ -46,7 +46,7 @@ class Ways(Protocol):
 class LocalJob(Job):
     """An own application's command."""
 
-    __slots__ = ("_owner", "deadline", "done", "said", "ticket", "to", "why")
+    __slots__ = ("_owner", "deadline", "done", "doubt", "said", "ticket", "to", "why")
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class LocalJob(Job):
         """The agent that has it; empty: the own replica, or nobody."""
         self.said = False
         """It may stand in somebody's log by now."""
+        self.doubt = False
+        """Of an earlier saying nobody knows what came: no later refusal can undo that."""
         self.why = "not_leader"
 
     def finish(self, outcome: Outcome) -> None:
@@ -168,6 +170,8 @@ class Forwarder:
         """It is over."""
         if self._jobs.pop(job.ticket, None) is not job:
             return  # it was given up before
+        if reason and job.doubt:
+            reason = "unknown"
         if reason:
             self.failed_count[reason] = self.failed_count.get(reason, 0) + 1
         job.done(reason, outcome)
@@ -176,9 +180,11 @@ class Forwarder:
         """One who had it says that nothing came of it; or (`unknown`) nobody knows."""
         if self._jobs.get(job.ticket) is not job:
             return
+        if reason == "unknown":
+            job.doubt = True
         if reason in AGAIN or (reason == "unknown" and job.safe):
             job.why = reason
-            job.said = job.said and reason == "unknown"
+            job.said = False
             job.to = ""
             self._parked.append(job)
         else:
