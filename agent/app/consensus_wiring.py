@@ -1,6 +1,7 @@
 """Introduces consensus to the agent. Imported only where `consensus` is configured."""
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 from agent.cluster.board import FabricBoard
 from agent.cluster.consensus.service import Consensus
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from agent.app.config import Consensus as Section
     from agent.app.wiring import Agent
     from agent.cluster.fabric import Fabric
+
+SWITCH_S: Final = 0.0005
+"""The log's writer gets the interpreter's lock back from a busy loop within this, where Python's own 5 ms would be most of a commit:
+64 clients' writes a second rose by a third (docs/decisions/0024-consensus-host.md)."""
 
 
 async def start_consensus(agent: "Agent", config: "Section", fabric: "Fabric") -> tuple[Consensus, StateApi]:
@@ -46,6 +51,8 @@ async def start_consensus(agent: "Agent", config: "Section", fabric: "Fabric") -
         tls,
         tell=lambda kind, text: fabric.events.tell(kind, fabric.name, text),
     )
+    if config.data:
+        sys.setswitchinterval(SWITCH_S)
     place = parse_place(config.bind, 0) if port != "0" else (bound, 0)
     try:
         await consensus.start(place)

@@ -88,14 +88,24 @@ class View:
 def plan(view: View, wish: Wish) -> Plan | None:
     """The next change; None where all is well, or nothing can be done now."""
     members = view.members
-    if members.outgoing or members.target:
-        return None  # one is under way
+    if members.outgoing:
+        return None  # a change is under way, and ends by itself
     if len(view.alive(members.voters)) <= len(members.voters) // 2:
         return None  # nothing could be committed
+    if members.target:
+        return _given_up(view, wish)
     for step in (_gone_learners, _gone_voters, _leaving, _told_otherwise, _too_few, _too_many, _zones, _learners):
         found = step(view, wish)
         if found is not None:
             return found
+    return None
+
+
+def _given_up(view: View, wish: Wish) -> Plan | None:
+    """A change waits for a learner to catch up that is not there any more."""
+    for member in view.members.target:
+        if member in view.members.learners and (view.gone_s(member) > wish.replace_after_s or view.leaving(member)):
+            return _plan(view, set(view.members.voters), drop={member}, why=f"{_name(view, member)} was to vote and is gone")
     return None
 
 
@@ -253,6 +263,8 @@ def _plan(
             voters=tuple(sorted(voters)),
             learners=tuple(sorted(learners)),
             peers=tuple(peer for _, peer in sorted(peers.items()) if peer.id in named),
+            target=(),
+            learners_next=(),
         ),
         why,
     )

@@ -94,6 +94,15 @@ def test_nothing_is_done_while_no_majority_is_there_or_a_change_is_under_way() -
     assert ask(waiting, [A, B, C, D], Wish(voters=5)) is None
 
 
+def test_a_change_that_waits_for_an_agent_that_is_gone_is_given_up() -> None:
+    members = group([A, B], (C,))
+    members = Members(voters=members.voters, learners=members.learners, peers=members.peers, target=(1, 2, 3))
+    assert ask(members, [A, B, C]) is None
+    for gone in (agent("c", 33), agent("c", 3, alive=False, failed_s=61.0), agent("c", 3, leaving=True)):
+        found = ask(members, [A, B, gone])
+        assert found is not None and found.members.voters == (1, 2) and found.members.learners == () and found.members.target == ()
+
+
 def test_who_leaves_hands_its_place_over_or_goes_without() -> None:
     leaves = agent("c", 3, leaving=True)
     found = ask(group([A, B, C]), [A, B, leaves, D])
