@@ -100,7 +100,7 @@ class Full(SidecarError):
     """A bound of the store's is reached (keys, leases, sessions, waiters): delete something, or have it raised."""
 
 
-UNAVAILABLE = frozenset({"no_leader", "not_ready", "read_only", "too_stale", "stopped", "busy", "full_disk"})
+UNAVAILABLE = frozenset({"no_leader", "not_ready", "read_only", "too_stale", "stopped", "busy"})
 """Certainly without effect, and worth another try."""
 
 

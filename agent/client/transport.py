@@ -127,7 +127,7 @@ class Transport:
         pause = BACKOFF_S
         while True:
             left = end - time.monotonic()
-            wait: float | None = None
+            wait = random.uniform(0.25, 1.0) * pause
             last: SidecarError
             try:
                 server_s = min(max(left, 0.05), SERVER_TIMEOUT_S_MAX) if tells_server else None
@@ -147,11 +147,12 @@ class Transport:
                         raise _unknown(last) from last
                     raise last
                 unknown = unknown or (isinstance(body, dict) and body.get("applied") == "unknown") or isinstance(last, OutcomeUnknown)
-                with suppress(ValueError):
-                    wait = float(answer.headers.get("Retry-After", ""))
+                if last.code == "busy":
+                    # Of the others, a new leader may be there sooner than the agent guesses.
+                    with suppress(ValueError):
+                        wait = float(answer.headers.get("Retry-After", ""))
             if unknown and not again:
                 raise _unknown(last) from last
-            wait = random.uniform(0.25, 1.0) * pause if wait is None or wait > pause else wait
             pause = min(pause * 2, BACKOFF_S_MAX)
             if end - time.monotonic() <= wait:
                 raise _unknown(last) if unknown and call.method not in ("GET", "HEAD") else _in_vain(last, limit_s)

@@ -20,9 +20,10 @@ NAME_BYTES_MAX: Final = 4_096
 class Route:
     """One operation. count: requests. error: there is no such operation, this is the answer."""
 
-    __slots__ = ("count", "error", "handler", "label")
+    __slots__ = ("count", "endless", "error", "handler", "label")
 
-    def __init__(self, label: str, handler: Handler | None, error: ApiError | None = None) -> None:
+    def __init__(self, label: str, handler: Handler | None, error: ApiError | None = None, *, endless: bool = False) -> None:
+        self.endless = endless
         self.label = label
         self.handler: Any = handler
         self.error = error
@@ -35,11 +36,11 @@ class Router:
         """By resource and shape (`ALL`, `ONE`, or `{name}/action`), then by method."""
         self._paths: set[bytes] = set()
 
-    def add(self, method: str, resource: str, shape: str, handler: Handler, *, whole_path: bool = False) -> None:
-        """whole_path: the name is the whole rest of the path, slashes and all."""
+    def add(self, method: str, resource: str, shape: str, handler: Handler, *, whole_path: bool = False, endless: bool = False) -> None:
+        """whole_path: the name is the whole rest of the path, slashes and all. endless: the answer is a stream; HEAD has no use for it."""
         key = (resource.encode("ascii"), shape)
         label = f"{method} /v1/{resource}" + (f"/{shape}" if shape else "")
-        self.routes.setdefault(key, {})[method] = Route(label, handler)
+        self.routes.setdefault(key, {})[method] = Route(label, handler, endless=endless)
         if whole_path:
             self._paths.add(key[0])
 
@@ -62,7 +63,11 @@ class Router:
         methods = self.routes.get((resource, shape))
         if methods is None:
             return self._none(404, "not_found", f"no {path[:60].decode('latin-1')} here (GET /v1/openapi.json)"), b""
-        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        route = methods.get(method)
+        if route is None and method == "HEAD":
+            route = methods.get("GET")
+            if route is not None and route.endless:
+                route = None
         if route is None:
             allow = ", ".join(sorted(methods))
             return self._none(405, "method_not_allowed", f"{method} is not for this path; {allow} are", allow), b""

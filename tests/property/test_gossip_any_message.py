@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from agent.core.gossip import messages as m
 from agent.core.gossip.core import GossipConfig, GossipCore
 from agent.core.gossip.invalidation import InvalidationConfig
-from agent.core.gossip.io import Broadcast, Input, Invalidate, MemberGone, MemberUp, Publish, PushPullIn, Received, SendPacket, Wake
+from agent.core.gossip.io import Broadcast, Input, Invalidate, MemberGone, MemberUp, Publish, PushPullIn, Received, SendPacket, Wake, Want
 from agent.core.gossip.nodes import Limits
 
-NAMES = st.sampled_from(("me", "a", "b", "c", "d", "n" * 255))
+NAMES = st.sampled_from(("me", "a", "b", "c", "d", "eu\x1fa", "n" * 255))
 NUMBERS = st.one_of(st.integers(0, 6), st.sampled_from((1_500, m.NUMBER_MAX - 1, m.NUMBER_MAX)))
 
 
@@ -20,7 +20,7 @@ def several(strategy: st.SearchStrategy) -> st.SearchStrategy:
 
 
 POSITIONS = st.builds(m.Position, NAMES, NUMBERS, NUMBERS, NUMBERS)
-ITEMS = st.builds(m.Item, st.sampled_from(("", "k", "load")), NUMBERS, st.none() | st.binary(max_size=2_000))
+ITEMS = st.builds(m.Item, st.sampled_from(("", "k", "load", "seen")), NUMBERS, st.none() | st.binary(max_size=2_000))
 DELTAS = st.builds(m.NodeDelta, NAMES, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, several(ITEMS))
 STREAMS = st.builds(m.Stream, NAMES, NUMBERS, NUMBERS)
 INVALIDATIONS = st.builds(
@@ -28,7 +28,7 @@ INVALIDATIONS = st.builds(
     NAMES,
     NUMBERS,
     NUMBERS,
-    st.sampled_from(("url", "all", "new")),
+    st.sampled_from(("url", "all", "fence", "new")),
     st.booleans(),
     st.binary(max_size=40),
     st.binary(max_size=300),
@@ -41,7 +41,7 @@ MESSAGES = st.one_of(
     st.builds(m.Invalidations, several(INVALIDATIONS), st.booleans()),
     st.builds(m.Acknowledge, NAMES, NAMES, NUMBERS, several(NUMBERS), several(NUMBERS)),
     st.builds(m.Ask, NAMES, NAMES, NUMBERS, several(NUMBERS)),
-    st.builds(m.Lost, NAMES, NUMBERS, several(NUMBERS), st.booleans()),
+    st.builds(m.Lost, NAMES, NUMBERS, several(NUMBERS), st.booleans(), several(st.binary(max_size=40))),
     st.builds(m.Streams, NAMES, several(STREAMS), st.booleans()),
     st.builds(m.Exchange, several(DELTAS), several(POSITIONS), several(STREAMS), NAMES),
 )
@@ -57,6 +57,7 @@ INPUTS: st.SearchStrategy[Input] = st.one_of(
     st.builds(Publish, st.just((("load", b"x"), ("hot", b"y" * 1_500))), st.booleans()),
     st.builds(Publish, st.just((("load", None),)), st.booleans()),
     st.builds(Invalidate, st.integers(0, 9), st.just("url"), st.just(b"h"), st.binary(max_size=900), st.booleans(), st.floats(0, 1)),
+    st.builds(Want, NAMES, NUMBERS, several(NUMBERS)),
     st.builds(Wake),
 )
 

@@ -1,6 +1,7 @@
 """The gossip core: everyone's state and everyone's invalidations, behind one `step(now, input) -> effects`."""
 
 from bisect import bisect_left
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct, field
@@ -147,7 +148,8 @@ class GossipCore:
             return
         said = departed.report(ripe, now, len(self.live) + 1)
         if said is not None and self.nodes.own.value(SEEN) != said:
-            self._publish(now, Publish(((SEEN, said),)))
+            with suppress(ValueError):  # no room beside the host's own keys: origins are pruned by their age alone then
+                self._publish(now, Publish(((SEEN, said),)))
         members: dict[str, Member] = {}
         for name in self.live:
             state = self.nodes.by_name.get(name)

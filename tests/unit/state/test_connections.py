@@ -126,6 +126,9 @@ def test_unknown_paths_and_methods(rig: StateRig) -> None:
             ("GET", "/v1/locks", 404),
             ("PATCH", "/v1/kv/k", 405),
             ("DELETE", "/v1/status", 405),
+            ("HEAD", "/v1/watch", 405),
+            ("HEAD", "/v1/elections/e/observe", 405),
+            ("HEAD", "/v1/events", 400),
         ):
             reply = ask(client, method, target)
             assert reply.status == status, target
