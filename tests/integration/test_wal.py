@@ -396,6 +396,33 @@ def test_space_that_comes_and_goes_loses_nothing(tmp_path: Path, monkeypatch: py
 # -- compaction
 
 
+def test_an_own_snapshot_may_be_ahead_of_the_log(tmp_path: Path) -> None:
+    """A disk that was full holds less than what others have committed and the state machine has applied."""
+    folder = tmp_path / "log"
+
+    async def main() -> None:
+        wal, _ = opened(folder)
+        heard = Heard()
+        wal.start(heard)
+        wal.persist(batch(1, 1, 3))
+        await heard.until_stored(1)
+        taken: list[bool] = []
+        sink = wal.begin_snapshot(SnapshotMeta(5, 1))
+        sink.append(b"the state after 5")
+        sink.commit(lambda meta, ok: (taken.append(ok), heard.took())[1])
+        await heard.until(lambda: taken, "the snapshot")
+        wal.persist(batch(2, 4, 4))
+        await heard.until_stored(2)
+        assert not heard.failed
+        await wal.close()
+
+    asyncio.run(main())
+    wal, recovered = opened(folder)
+    close(wal)
+    assert recovered.snapshot.index == 5
+    assert [entry.index for entry in recovered.entries] == [6, 7]
+
+
 def test_compaction_deletes_segments_and_keeps_what_an_older_snapshot_needs(tmp_path: Path) -> None:
     async def main() -> list[SnapshotMeta]:
         wal, _ = opened(tmp_path)

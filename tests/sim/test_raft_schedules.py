@@ -18,7 +18,7 @@ from agent.sim.consensus.run import Plan, Report, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 CHUNK = 200
-CHUNKS = 10
+CHUNKS = 8
 
 
 @pytest.fixture
@@ -76,6 +76,6 @@ def test_after_the_leaders_death_commands_are_answered_within_two_seconds() -> N
     found = measure(raft(RaftConfig()), range(1, 61))
     assert not found.never
     assert len(found.took_s) == 60
-    # 1 to 2 s without word from the leader, less what the last heartbeat's age is; two votes and a write.
+    # election_s to twice as much without word from the leader, two votes and a write. (60 crashes: at most one may be beyond.)
     assert found.quantile(0.5) < 1.6
-    assert found.quantile(0.99) < 2.5
+    assert found.took_s[-2] < 2.0

@@ -355,9 +355,12 @@ class Driver:
                 self._carry_ops(host, host.store.plan_snapshot(effect.meta, data), self._install, host, effect.meta, data)
 
     def _install(self, host: Host, meta: SnapshotMeta, data: bytes) -> None:
-        """The snapshot's file is durable: the state machine takes it, and the log is told to begin after it, before anything else that
-        the replica wants written from now on."""
+        """The snapshot's file is durable. The state machine takes its time to read it; the log goes on as it was meanwhile."""
         self._carry_ops(host, host.store.has_snapshot(meta), _nothing)
+        self.later(host, self.engine.random.random() * self.settings.snapshot_s, self._take_over, host, meta, data)
+
+    def _take_over(self, host: Host, meta: SnapshotMeta, data: bytes) -> None:
+        """The log is told to begin after it, before anything else that the replica wants written from now on."""
         if meta.index > host.applied:
             assert host.machine is not None
             host.machine.restore([data])
