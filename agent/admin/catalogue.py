@@ -155,7 +155,7 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pilotfish_consensus_proposals": (
         COUNTER,
         ("group", "way"),
-        "Commands: local (this agent led), forwarded (brought to the leader), served (another agent brought them here)",
+        "Commands: local (this agent led), forwarded (to the leader), fast (to all voters), served (another agent brought them)",
     ),
     "pilotfish_consensus_proposals_again": (COUNTER, _GROUP, "Commands said again, since their leader went away or refused"),
     "pilotfish_consensus_proposals_failed": (COUNTER, ("group", "reason"), "Commands of this agent's applications without an outcome"),

@@ -44,7 +44,12 @@ def consensus_metrics(families: Families, consensus: Any) -> None:
 
 def _service(families: Families, group: tuple[str], consensus: Any) -> None:
     forwarder, reader = consensus.forwarder, consensus.reader
-    for way, count in (("local", forwarder.local), ("forwarded", forwarder.forwarded), ("served", forwarder.served)):
+    for way, count in (
+        ("local", forwarder.local),
+        ("forwarded", forwarder.forwarded),
+        ("fast", forwarder.fast),
+        ("served", forwarder.served),
+    ):
         families.add(PREFIX + "proposals", (*group, way), count)
     families.add(PREFIX + "proposals_again", group, forwarder.again)
     for reason, count in sorted(forwarder.failed_count.items()):

@@ -46,7 +46,7 @@ class Ways(Protocol):
 class LocalJob(Job):
     """An own application's command."""
 
-    __slots__ = ("_owner", "deadline", "done", "doubt", "said", "ticket", "to", "why")
+    __slots__ = ("_owner", "deadline", "done", "doubt", "said", "ticket", "to", "tried", "why")
 
     def __init__(
         self,
@@ -72,6 +72,8 @@ class LocalJob(Job):
         self.doubt = False
         """Of an earlier saying nobody knows what came: no later refusal can undo that."""
         self.why = "not_leader"
+        self.tried = False
+        """On the fast path, or it cannot take that."""
 
     def finish(self, outcome: Outcome) -> None:
         self._owner.end(self, "", outcome)
@@ -117,6 +119,8 @@ class Forwarder:
         """Commands that went to another agent."""
         self.local = 0
         """Commands that the own replica took first."""
+        self.fast = 0
+        """Commands that the own replica took by the fast path."""
         self.served = 0
         """Other agents' commands."""
         self.again = 0
@@ -156,6 +160,13 @@ class Forwarder:
             self.local += 1
             host.submit(job)
             return
+        if host is not None and host.fast and not job.tried and job.safe:
+            job.tried = True
+            if host.submit_fast(job):
+                job.to = ""
+                job.said = True
+                self.fast += 1
+                return
         name = self._ways.leader_name()
         if not name:
             self._parked.append(job)

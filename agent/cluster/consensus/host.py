@@ -15,13 +15,19 @@ from agent.cluster.consensus.applier import Applier
 from agent.cluster.consensus.faces import Job, LogFace, Ready
 from agent.cluster.consensus.figures import HostFigures
 from agent.core.machine.envelope import seal
+from agent.core.machine.footprints import blind_keys_in, keys_in
 from agent.core.machine.machine import Machine
+from agent.core.machine.outcome import Outcome
+from agent.core.raft.fast.keys import Keys
 from agent.core.replica.io import (
     Applied,
     Change,
     Changed,
     Compact,
     Deliver,
+    FastDecided,
+    FastPropose,
+    FastUndecided,
     Input,
     Persist,
     Propose,
@@ -43,6 +49,8 @@ from agent.runtime.log import Logger
 TIMER_SLACK_S: Final = 0.0005
 TICKETS_MAX: Final = 20_000
 """Commands and reads that wait at once; more are refused (`busy`)."""
+FAST_WINDOW_MIN: Final = 1_024
+"""Of a session whose commands may take the fast path: far more than voters hold of it at once, in whatever order that is replayed."""
 PROPOSE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of one turn's commands."""
 
@@ -73,6 +81,11 @@ class Host:
         self._inputs: list[Input] = []
         self._proposals: list[tuple[int, bytes]] = []
         self._proposal_bytes = 0
+        self.fast = False
+        """Blind commands that come to a member that does not lead may be answered after one round trip (`core/raft/fast`)."""
+        self._proposal_keys: list[Keys | None] = []
+        self._fast: list[tuple[int, bytes, Keys]] = []
+        self._fast_tickets: set[int] = set()
         self._reads: list[Ready] = []
         self._lease_reads: list[Ready] = []
         self._ticket = 0
@@ -89,6 +102,8 @@ class Host:
             Persist: self._on_persist,
             Deliver: self._on_deliver,
             Proposed: self._on_proposed,
+            FastDecided: self._on_fast_decided,
+            FastUndecided: self._on_fast_undecided,
             Refused: self._on_refused,
             ReadReady: self._on_read_ready,
             ReadChunk: lambda effect: self.read_chunk(effect),
@@ -124,9 +139,31 @@ class Host:
         self._ticket += 1
         self._jobs[self._ticket] = job
         self._proposals.append((self._ticket, data))
+        if self.fast:
+            self._proposal_keys.append(keys_in(self.applier.machine.registry, job.command))
         self._proposal_bytes += len(data)
         if not self._scheduled:
             self._schedule()
+
+    def submit_fast(self, job: Job) -> bool:
+        """Propose a command by the fast path, from a member that does not lead. False: it has to go the ordered way. What ends in the
+        job's `fail` may have had an effect (`unknown`), and may be said again under its session."""
+        machine = self.applier.machine
+        if not self.fast or self.leads or not self.leader or self.broken or self.me not in self.members.voters:
+            return False
+        session = machine.sessions.table.get(job.session)
+        if session is None or session.window < FAST_WINDOW_MIN or len(self._jobs) >= TICKETS_MAX or not machine.roomy():
+            return False
+        keys = blind_keys_in(machine.registry, job.command)
+        if keys is None:
+            return False
+        self._ticket += 1
+        self._jobs[self._ticket] = job
+        self._fast_tickets.add(self._ticket)
+        self._fast.append((self._ticket, seal(0, job.session, job.request, 0, job.command), keys))
+        if not self._scheduled:
+            self._schedule()
+        return True
 
     def read(self, ready: Ready, *, lease: bool = False) -> None:
         """Call `ready` once the state machine has all that was committed before now. Never within this call."""
@@ -202,7 +239,12 @@ class Host:
             self._proposal_bytes = 0
             self.figures.proposed += len(items)
             self.figures.batch.add(len(items))
-            for effect in step(now, Propose(items)):
+            keys, self._proposal_keys = self._proposal_keys, []
+            for effect in step(now, Propose(items, keys=tuple(keys) if len(keys) == len(items) else ())):
+                carry[type(effect)](effect)
+        if self._fast:
+            fast, self._fast = tuple(self._fast), []
+            for effect in step(now, FastPropose(fast)):
                 carry[type(effect)](effect)
         if self._reads:
             reads, self._reads = self._reads, []
@@ -253,7 +295,23 @@ class Host:
     def _on_deliver(self, effect: Deliver) -> None:
         self.applier.queue(effect.entries)
 
+    def _on_fast_decided(self, effect: FastDecided) -> None:
+        """It will be executed; its revision is not known yet."""
+        self._fast_tickets.discard(effect.ticket)
+        job = self._jobs.pop(effect.ticket, None)
+        if job is not None:
+            self.figures.fast += 1
+            self.figures.fast_s.add(self._clock() - job.asked)
+            job.finish(Outcome())
+
+    def _on_fast_undecided(self, effect: FastUndecided) -> None:
+        self._fast_tickets.discard(effect.ticket)
+        job = self._jobs.pop(effect.ticket, None)
+        if job is not None:
+            self._loop.call_soon(job.fail, "unknown", self.leader)
+
     def _on_proposed(self, effect: Proposed) -> None:
+        self._fast_tickets.discard(effect.ticket)
         job = self._jobs.pop(effect.ticket, None)
         if job is not None:
             self.applier.expect(effect.index, effect.term, job)
@@ -265,8 +323,14 @@ class Host:
     def _on_refused(self, effect: Refused) -> None:
         job = self._jobs.pop(effect.ticket, None)
         if job is not None:
-            self.figures.refuse(effect.reason)
-            self._loop.call_soon(job.fail, effect.reason, effect.leader)
+            reason = effect.reason
+            if effect.ticket in self._fast_tickets:
+                # Too much for the fast path, perhaps; the ordered one may take it.
+                self._fast_tickets.discard(effect.ticket)
+                reason = "not_leader"
+            else:
+                self.figures.refuse(reason)
+            self._loop.call_soon(job.fail, reason, effect.leader)
             return
         reads = self._waiting_reads.pop(effect.ticket, None)
         if reads is not None:

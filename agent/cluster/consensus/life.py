@@ -191,6 +191,7 @@ class Life:
             machine.adopt(await asyncio.to_thread(read_snapshot, self.registry, store.read_snapshot(recovered.snapshot)))
         core = Raft(store.me, raft_config(self.config), Random(SystemRandom().getrandbits(64)), recovered, time.monotonic())
         host = Host(store.me, core, store, machine, self._log)
+        host.fast = self.config.fast_path
         host.applier.stand_on(recovered.snapshot)
         host.members = core.members
         sizes = self.config.snapshots

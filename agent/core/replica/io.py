@@ -47,7 +47,8 @@ class FastPropose(Struct, frozen=True, gc=False):
     """Commands that may be decided before they are committed: ticket, command, what it touches (`core/raft/fast/keys.py`).
 
     No two commands have the same octets (a session and a request number are in them), to execute one twice is to execute it once
-    (by the session), and what it is answered does not depend on the state. Answered by `FastDecided`, `Proposed` (ordered: as with
+    (by the session), what it is answered does not depend on the state, and none says what its session has the outcomes of (`acked` 0):
+    those that are replayed may change places. Answered by `FastDecided`, `Proposed` (ordered: as with
     `Propose`), `FastUndecided`, or `Refused`.
     """
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent.core.machine.commands import CounterAdd, Put
 from agent.core.machine.envelope import UNREADABLE, unseal
+from agent.core.machine.footprints import blind_keys_in, keys_in
 from agent.core.machine.outcome import Outcome
 from agent.core.raft.config import RaftConfig
 from agent.core.raft.core import Raft
-from agent.core.raft.fast.keys import Keys, keys_of
+from agent.core.raft.fast.keys import Keys
 from agent.core.raft.messages import Append, FastRecord
 from agent.core.raft.wire import decode, encode
 from agent.core.replica.io import FastDecided, FastPropose, FastUndecided, Propose, Send
@@ -25,20 +25,6 @@ from agent.sim.consensus.swarm import ConsensusSwarm
 CONFIG = replace(RAFT_FAST, fast_timeout_s=0.1, fast_hold_s=0.2)
 
 
-def keys_in(data: bytes) -> Keys | None:
-    """What the command touches; None: perhaps everything."""
-    footprint = REGISTRY.footprint(data)
-    return None if footprint is None else keys_of(footprint, 1 if REGISTRY.commutes(data) else 0)
-
-
-def is_blind(data: bytes) -> bool:
-    """What it is answered does not depend on the state."""
-    command = REGISTRY.decode(data)
-    if isinstance(command, CounterAdd):
-        return not command.read
-    return isinstance(command, Put) and not command.checks
-
-
 class FastService(Service):
     """`fast`: how many commands were answered before they were committed."""
 
@@ -46,11 +32,11 @@ class FastService(Service):
 
     def propose(self, host: Host, command: Command, reply: Reply, hops: int = 0) -> None:
         core = host.core
-        keys = keys_in(command.data) if is_blind(command.data) and not hops else None
+        keys = None if hops else blind_keys_in(REGISTRY, command.data)
         if core is None or keys is None or core.leader in (0, host.peer):
             super().propose(host, command, reply, hops)
             return
-        # What is answered is not committed yet: the session must not forget that it was not executed.
+        # What is replayed may change places: none may say what its session has the outcomes of.
         data = envelope(replace(command, acked=0), 0)
         ticket = host.next_ticket(Waiting(reply))
         self._driver.feed(host, FastPropose(((ticket, data, keys),)))
@@ -62,7 +48,7 @@ class FastService(Service):
     @staticmethod
     def _keys_of(data: bytes) -> Keys | None:
         try:
-            return keys_in(bytes(unseal(data).command))
+            return keys_in(REGISTRY, bytes(unseal(data).command))
         except UNREADABLE:
             return None
 

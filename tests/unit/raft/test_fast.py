@@ -143,15 +143,15 @@ def test_who_is_not_answered_in_time_does_not_know() -> None:
     assert stage.told_of(2, io.FastUndecided) == [io.FastUndecided(7)]
 
 
-def test_what_is_committed_first_is_decided_by_that() -> None:
+def test_what_is_committed_first_is_answered_from_the_log() -> None:
     stage = staged()
     submit(stage, 2, 7, X)
     stage.carry(FastRecord, to=3, drop=True)
     stage.settle()
     said = stage.told[2]
-    assert io.FastDecided(7, 3, 2) in said
+    assert io.Proposed(7, 3, 2) in said and not stage.told_of(2, io.FastDecided)
     delivered = next(place for place, one in enumerate(said) if isinstance(one, io.Deliver))
-    assert said.index(io.FastDecided(7, 3, 2)) < delivered
+    assert said.index(io.Proposed(7, 3, 2)) < delivered
 
 
 # -- what a decision rests on

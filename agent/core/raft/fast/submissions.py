@@ -159,14 +159,14 @@ class Submissions:
             desk.out.append(FastUndecided(one.ticket))
 
     def on_delivered(self, entries: tuple[Entry, ...]) -> None:
-        """Committed before it was decided, or before we heard so."""
+        """Committed before it was decided, or before we heard so: its outcome is near."""
         for entry in entries:
             number = self._by_command.get(entry.data)
             if number is not None:
                 one = self._open[number]
                 self._forget(number, one)
                 self._desk.counters.fast_ordered += 1
-                self._desk.out.append(FastDecided(one.ticket, entry.index, entry.term))
+                self._desk.out.append(Proposed(one.ticket, entry.index, entry.term))
 
     def _forget(self, number: int, one: Submission) -> None:
         del self._open[number]
