@@ -13,8 +13,11 @@ A file is blocks with blank lines between: commands, `----`, and what the replic
     crash                         start again from what is durable
     state | log | progress | wake what is known
 
+         fast KEY=text ...             commands for the fast path, each with one key
+
 MESSAGE: prevote T t/i | vote T t/i [transfer] | voted T yes | prevoted T no | append T prev t/i commit C [t/i[=text] ...]
          ack T I | reject T I hint t/i | heartbeat T commit C round R | beat T round R [slow S] [full] | chunk T of I at OFFSET SIZE [last]
+         record T N:KEY=text ... | recorded T config C N:yes[@I] ... | voted T yes holds text ...
          chunked T of I at OFFSET | ask T N [lease] | answer T N I | timeoutnow T | gone T I
 """
 
@@ -25,6 +28,7 @@ import msgspec
 from agent.core.raft import messages as m
 from agent.core.raft.config import RaftConfig
 from agent.core.raft.core import Raft
+from agent.core.raft.fast.keys import keys_of
 from agent.core.raft.progress import NAMES
 from agent.core.replica import io
 from agent.core.replica.log import COMMAND, MEMBERS, NOOP, Entry, HardState, Members, Peer, Recovered, SnapshotMeta
@@ -158,6 +162,12 @@ class Rig:
                 self.ticket += 1
                 items.append((self.ticket, word.encode()))
             return io.Propose(tuple(items))
+        if verb == "fast":
+            items3 = []
+            for word in words:
+                self.ticket += 1
+                items3.append((self.ticket, word.encode(), keys_of([word.partition("=")[0].encode()])))
+            return io.FastPropose(tuple(items3))
         if verb == "read":
             return io.Read(int(words[0]), "lease" in words)
         if verb == "change":
@@ -222,7 +232,8 @@ class Rig:
             last_term, last = pair(words[2])
             return m.VoteRequest(term, last, last_term, kind == "prevote", "transfer" in words)
         if kind in ("prevoted", "voted"):
-            return m.VoteReply(term, words[2] == "yes", kind == "prevoted")
+            held = tuple(m.Held(keys_of([one.partition("=")[0].encode()]), one.encode()) for one in words[4:])
+            return m.VoteReply(term, words[2] == "yes", kind == "prevoted", held)
         if kind == "append":
             prev_term, prev = pair(words[3])
             entries = []
@@ -256,6 +267,18 @@ class Rig:
             return m.ReadRequest(term, int(words[2]), "lease" in words)
         if kind == "answer":
             return m.ReadReply(term, int(words[2]), int(words[3]), "no" not in words)
+        if kind == "record":
+            records = []
+            for word in words[2:]:
+                number, _, command = word.partition(":")
+                records.append(m.Record(int(number), keys_of([command.partition("=")[0].encode()]), command.encode()))
+            return m.FastRecord(term, tuple(records))
+        if kind == "recorded":
+            answers = []
+            for word in words[4:]:
+                number, _, said = word.partition(":")
+                answers.append(m.FastAnswer(int(number), said.startswith("yes"), int(said.partition("@")[2] or 0)))
+            return m.FastReply(term, int(words[3]), tuple(answers))
         if kind == "timeoutnow":
             return m.TimeoutNow(term)
         assert kind == "gone", kind
@@ -277,6 +300,10 @@ class Rig:
             return f"proposed #{effect.ticket} at {effect.term}/{effect.index}"
         if isinstance(effect, io.Refused):
             return f"refused #{effect.ticket}: {effect.reason}" + (f", ask {effect.leader}" if effect.leader else "")
+        if isinstance(effect, io.FastDecided):
+            return f"decided #{effect.ticket} at {effect.term}/{effect.index}"
+        if isinstance(effect, io.FastUndecided):
+            return f"undecided #{effect.ticket}"
         if isinstance(effect, io.ReadReady):
             return f"read #{effect.ticket} at {effect.index}"
         if isinstance(effect, io.ReadChunk):
@@ -314,7 +341,8 @@ class Rig:
             name = "prevote" if message.pre else "vote"
             return f"{name} {term} {message.last_term}/{message.last_index}{' transfer' if message.transfer else ''}"
         if isinstance(message, m.VoteReply):
-            return f"{'prevoted' if message.pre else 'voted'} {term} {'yes' if message.granted else 'no'}"
+            holds = " holds " + " ".join(one.command.decode() for one in message.held) if message.held else ""
+            return f"{'prevoted' if message.pre else 'voted'} {term} {'yes' if message.granted else 'no'}{holds}"
         if isinstance(message, m.Append):
             entries = "".join(f" {self.entry(one)}" for one in message.entries)
             return f"append {term} prev {message.prev_term}/{message.prev_index} commit {message.commit}{entries}"
@@ -332,6 +360,11 @@ class Rig:
             return f"chunk {term} of {message.meta.term}/{message.meta.index} at {message.offset} {len(message.data)}{last}"
         if isinstance(message, m.SnapshotReply):
             return f"chunked {term} of {message.index} at {message.offset}"
+        if isinstance(message, m.FastRecord):
+            return f"record {term} " + " ".join(f"{one.number}:{one.command.decode()}" for one in message.records)
+        if isinstance(message, m.FastReply):
+            answers = [f"{one.number}:{'yes' if one.accepted else 'no'}{f'@{one.index}' if one.index else ''}" for one in message.answers]
+            return f"recorded {term} config {message.config} " + " ".join(answers)
         if isinstance(message, m.ReadRequest):
             return f"ask {term} {message.number}{' lease' if message.lease else ''}"
         if isinstance(message, m.ReadReply):
