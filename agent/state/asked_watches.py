@@ -87,7 +87,7 @@ class Feed:
         self._after = document["revision"]
         if events:
             self._heard(events, self._after)
-        self._again(0.0 if events else POLL_S)
+        self._again(0.0 if events or document["more"] else POLL_S)
 
 
 def stream(api: "StateApi", call: Call, after: int) -> None:
@@ -133,8 +133,8 @@ def hold(api: "StateApi", call: Call, after: int, wait_s: float) -> None:
         call,
         after,
         lambda revision: None,
-        lambda events, revision: end({"events": events, "revision": revision}),
+        lambda events, revision: end({"events": events, "revision": revision, "more": False}),
         lambda document: end(document, 410),
     )
-    timer = api.loop.call_later(wait_s, end, {"events": [], "revision": after})
+    timer = api.loop.call_later(wait_s, end, {"events": [], "revision": after, "more": False})
     call.on_gone = feed.stop

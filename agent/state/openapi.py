@@ -81,7 +81,7 @@ COMPONENTS: Final[dict[str, Schema]] = {
         fields(compares_=array(_COMPARE), then_=array(_OPERATION), otherwise_=array(_OPERATION)), compares="if", otherwise="else"
     ),
     "Txned": fields(succeeded=FLAG, revision=COUNT, results=array(_RESULT)),
-    "Events": fields(events=array(_EVENT), revision=COUNT),
+    "Events": fields(events=array(_EVENT), revision=COUNT, more=FLAG),
     "SessionWish": fields(ttl_=DURATION, window_={"type": "integer", "minimum": 1}),
     "SessionOpened": fields(session=COUNT, ttl_s=NUMBER, window=COUNT),
     "Session": fields(session=COUNT, ttl_s=NUMBER, left_s=NUMBER, window=COUNT, highest=COUNT, acked=COUNT),

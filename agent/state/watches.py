@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EVENTS: Final = 100
 EVENTS_MAX: Final = 1_000
+SCAN_MAX: Final = 8_192
+"""Events that one question looks at; the answer says where to go on."""
 WAIT_S_MAX: Final = 60.0
 
 
@@ -100,7 +102,7 @@ class Poll:
     def tell(self, watch: Watch, events: list[Event]) -> None:
         self.stop(watch)
         if not self.call.answered:
-            _tell(self.call, events[:EVENTS_MAX], watch.values)
+            _tell(self.call, events, watch.values)
 
     def compacted(self, watch: Watch, oldest: int, revision: int) -> None:
         self.stop(watch)
@@ -110,7 +112,7 @@ class Poll:
     def late(self, watch: Watch, revision: int) -> None:
         self.stop(watch)
         if not self.call.answered:
-            self.call.answer({"events": [], "revision": revision}, revision)
+            self.call.answer({"events": [], "revision": revision, "more": False}, revision)
 
     def stop(self, watch: Watch) -> None:
         if self.timer is not None:
@@ -145,22 +147,28 @@ def _events(api: "StateApi", machine: Machine, call: Call) -> None:
     watch = Watch(_NOWHERE, 0, start, end, after, plan.flag("values", True))
     mine: list[Event] = []
     cursor = after
+    scanned = 0
+    more = False
     try:
         while len(mine) < limit:
             found = machine.kv.history.after(cursor, EVENTS_MAX)
             if not found:
                 break
+            if scanned >= SCAN_MAX:
+                more = True
+                break
+            scanned += len(found)
             cursor = found[-1].revision
             mine.extend(event for event in found if watch.covers(event.key))
     except Compacted as gone:
         raise _gone(gone.oldest, machine.revision) from None
     wait_s = plan.seconds("wait", 0.0, WAIT_S_MAX)
-    if mine or wait_s <= 0.0:
+    if mine or more or wait_s <= 0.0:
         while len(mine) > limit and mine[limit].revision == mine[limit - 1].revision:
             limit += 1
         told = mine[:limit]
         revision = told[-1].revision if len(mine) > limit else max(cursor, after)
-        _tell(call, told, watch.values, revision)
+        _tell(call, told, watch.values, revision, more or len(told) < len(mine))
         return
     check_room(api)
     poll = Poll(api, call)
@@ -172,10 +180,10 @@ def _events(api: "StateApi", machine: Machine, call: Call) -> None:
     api.hub.add(watch)
 
 
-def _tell(call: Call, events: list[Event], values: bool, revision: int = -1) -> None:
-    """revision: after which to ask next."""
+def _tell(call: Call, events: list[Event], values: bool, revision: int = -1, more: bool = False) -> None:
+    """revision: after which to ask next; more: at once."""
     revision = revision if revision >= 0 else events[-1].revision
-    call.answer({"events": [event_json(event, values, True) for event in events], "revision": revision}, revision)
+    call.answer({"events": [event_json(event, values, True) for event in events], "revision": revision, "more": more}, revision)
 
 
 def _gone(oldest: int, revision: int) -> ApiError:

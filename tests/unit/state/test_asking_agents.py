@@ -87,7 +87,7 @@ def test_a_watch_hears_everything_once_and_goes_on(rig: StateRig) -> None:
         client.send(request("GET", "/v1/events?after=12&wait=20s&key=x"))
         rig.ask("PUT", "/v1/kv/x", b"!")
         assert json.loads(client.reply().body)["events"][0]["value"] == "!"
-    assert asking.json("GET", "/v1/events?after=13&wait=50ms") == {"events": [], "revision": 13}
+    assert asking.json("GET", "/v1/events?after=13&wait=50ms") == {"events": [], "revision": 13, "more": False}
 
 
 def test_waits_end_when_their_turn_comes(rig: StateRig) -> None:

@@ -178,6 +178,22 @@ def test_watches_have_a_bound_and_hear_that_the_agent_stops() -> None:
         rig.stop = lambda: None  # type: ignore[method-assign]
 
 
+def test_a_question_for_events_looks_at_so_many_and_says_where_to_go_on(rig: StateRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.state.watches.SCAN_MAX", 4)
+    monkeypatch.setattr("agent.state.watches.EVENTS_MAX", 2)
+    for number in range(10):
+        rig.ask("PUT", "/v1/kv/" + ("last" if number == 9 else "k"), b"")
+    steps = []
+    after = 0
+    while True:
+        told = rig.json("GET", f"/v1/events?after={after}&key=last&wait=20s&limit=1")
+        after = told["revision"]
+        steps.append((after, len(told["events"]), told["more"]))
+        if told["events"]:
+            break
+    assert steps == [(4, 0, True), (8, 0, True), (10, 1, False)]
+
+
 def test_events_by_asking(rig: StateRig) -> None:
     for number in range(5):
         rig.ask("PUT", f"/v1/kv/{'ab'[number % 2]}", b"%d" % number)
@@ -185,8 +201,8 @@ def test_events_by_asking(rig: StateRig) -> None:
     assert [event["value"] for event in told["events"]] == ["0", "2"] and told["revision"] == 3
     told = rig.json("GET", f"/v1/events?after={told['revision']}&prefix=a&limit=2")
     assert [event["value"] for event in told["events"]] == ["4"] and told["revision"] == 5
-    assert rig.json("GET", "/v1/events?after=5") == {"events": [], "revision": 5}
-    assert rig.json("GET", "/v1/events?after=5&wait=100ms") == {"events": [], "revision": 5}
+    assert rig.json("GET", "/v1/events?after=5") == {"events": [], "revision": 5, "more": False}
+    assert rig.json("GET", "/v1/events?after=5&wait=100ms") == {"events": [], "revision": 5, "more": False}
     with rig.client() as client:
         client.send(request("GET", "/v1/events?after=5&key=b&wait=20s"))
         wait_until(lambda: rig.run(lambda: rig.api.figures.watches) == 1, "the wait")
