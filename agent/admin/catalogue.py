@@ -152,6 +152,7 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pilotfish_consensus_fsync_seconds": (HISTOGRAM, _GROUP, "Writes to the log until they are durable"),
     "pilotfish_consensus_elections": (COUNTER, _GROUP, "Times that this agent stood for election"),
     "pilotfish_consensus_applied": (COUNTER, _GROUP, "Entries applied"),
+    "pilotfish_consensus_faults": (COUNTER, _GROUP, "Times that who was told an outcome failed on it: each is a bug"),
     "pilotfish_consensus_proposals": (
         COUNTER,
         ("group", "way"),

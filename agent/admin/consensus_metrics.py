@@ -77,6 +77,7 @@ def _host(families: Families, group: tuple[str], member: Any) -> None:
     for name, value in (
         ("elections", figures.elections),
         ("applied", figures.applied),
+        ("faults", figures.faults),
         ("snapshots", figures.snapshots),
         ("snapshots_installed", figures.snapshots_installed),
         ("log_written_bytes", store.written_bytes),

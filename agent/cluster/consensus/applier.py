@@ -47,6 +47,8 @@ class Applier:
         self._batches: deque[tuple[Entry, ...]] = deque()
         self.on_mark: Callable[[int], None] = lambda index: None
         """Called where a mark was set, with all before it applied and nothing after it."""
+        self.on_fault: Callable[[str], None] = lambda text: None
+        """Hears of who was told something and raised: their fault is not the replica's."""
         self._at = 0
         """Place in the first batch."""
         self._jobs: dict[int, tuple[int, Job]] = {}
@@ -80,11 +82,17 @@ class Applier:
     def when(self, index: int, reads: list[Ready]) -> None:
         """Call these once everything up to the index is applied."""
         if index <= self.index:
-            for ready in reads:
-                ready("", self.index)
+            self._tell_ready(reads)
         else:
             self._order += 1
             heappush(self._reads, (index, self._order, reads))
+
+    def _tell_ready(self, reads: list[Ready]) -> None:
+        for ready in reads:
+            try:
+                ready("", self.index)
+            except Exception:
+                self.on_fault(traceback.format_exc(limit=-4))
 
     def run(self) -> None:
         """Apply for a slice; the rest in later turns."""
@@ -140,7 +148,10 @@ class Applier:
                 if term == entry.term and outcome is not None:
                     self._figures.commit_s.add(now - job.asked)
                     self.fresh_at = job.asked  # all that was committed before it was proposed stands before it
-                    job.finish(outcome)
+                    try:
+                        job.finish(outcome)
+                    except Exception:
+                        self.on_fault(traceback.format_exc(limit=-4))
                 else:
                     job.fail("lost", 0)
         self.term = entries[-1].term
@@ -150,10 +161,12 @@ class Applier:
         """Say how far it is, to everybody who waits."""
         reads = self._reads
         while reads and reads[0][0] <= self.index:
-            for ready in heappop(reads)[2]:
-                ready("", self.index)
+            self._tell_ready(heappop(reads)[2])
         for watcher in self.watchers:
-            watcher(self.index)
+            try:
+                watcher(self.index)
+            except Exception:
+                self.on_fault(traceback.format_exc(limit=-4))
         self._applied(self.index)
 
     def stand_on(self, meta: SnapshotMeta) -> None:

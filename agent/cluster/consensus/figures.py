@@ -55,6 +55,8 @@ class HostFigures:
         self.applied = 0
         self.reads = 0
         """Reads that were made ready."""
+        self.faults = 0
+        """Times that who was told an outcome raised: each is a bug."""
         self.snapshots = 0
         self.snapshots_installed = 0
         self.undecodable = 0

@@ -65,6 +65,7 @@ class Host:
         self.log = log
         self.figures = HostFigures()
         self.applier = Applier(machine, self.figures, self._applied, self.fail)
+        self.applier.on_fault = self._on_fault
         self.send: Callable[[int, object], None] = lambda to, message: None
         self.flush: Callable[[], None] = lambda: None
         self.on_changed: Callable[[Changed], None] = lambda changed: None
@@ -357,6 +358,10 @@ class Host:
         self.on_changed(effect)
 
     # -- the end
+
+    def _on_fault(self, text: str) -> None:
+        self.figures.faults += 1
+        self.log.error("consensus_fault", text=text)
 
     def fail(self, why: str) -> None:
         """Stop for good: nothing goes on from a state that is not understood."""
