@@ -6,8 +6,8 @@ from agent.core.pbft.desk import Desk
 from agent.core.pbft.messages import Batch, Checkpoint, FetchBatch, Proposal
 from agent.core.pbft.pending import Pending
 from agent.core.pbft.slots import Checkpoints, History, Slots
-from agent.core.pbft.state import State
-from agent.core.replica.log import Entry
+from agent.core.pbft.state import Ends, State, link, never
+from agent.core.replica.log import EPOCH, Entry
 
 MARKS = 2
 """States at the last snapshots that are remembered."""
@@ -21,9 +21,12 @@ class Board:
     """`accepted`: every number up to it has its proposal accepted in this view, or is executed. `offers`: what the new view proposes by
     itself (O), by number. `next_seq`: what a primary proposes next."""
 
-    def __init__(self, desk: Desk, stable: State) -> None:
+    def __init__(self, desk: Desk, stable: State, ends: Ends = never) -> None:
         config = desk.config
         self.desk = desk
+        self.ends = ends
+        self.end: tuple[bytes, Entry] | None = None
+        """The hash chain before the epoch's last entry, and that entry, once it is executed."""
         self.config = config
         self.view = 0
         self.active = True
@@ -81,6 +84,15 @@ class Board:
             return self.executed
         slot = self.slots.find(seq - 1)
         return slot.after if slot is not None and seq - 1 > self.executed.seq else None
+
+    def note_end(self, before: bytes, entries: tuple[Entry, ...]) -> bool:
+        """Executed, after this chain: is the epoch over with the last of them?"""
+        if not entries or entries[-1].kind != EPOCH or not self.ends(entries[-1].data):
+            return False
+        for entry in entries[:-1]:
+            before = link(before, entry)
+        self.end = (before, entries[-1])
+        return True
 
     def unplace_below(self, seq: int) -> None:
         """What was executed elsewhere has no place of which anything is known here."""

@@ -8,6 +8,8 @@ class PbftConfig(Struct, frozen=True):
 
     context: bytes = b""
     epoch: int = 0
+    first_term: int = 0
+    """Entries' terms are not below it: above those of the epoch before, where there was one."""
     checkpoint_interval: int = 16
     """K: a checkpoint after so many batches."""
     window: int = 64

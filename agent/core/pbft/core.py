@@ -7,16 +7,19 @@ Here: inputs to parts, requests and their timers, what is persisted and what is 
 from collections.abc import Callable
 from math import inf
 
+from msgspec.structs import replace
+
 from agent.core.pbft import messages as m
 from agent.core.pbft.board import Board, Diverged
 from agent.core.pbft.config import PbftConfig
 from agent.core.pbft.desk import Desk, Sign, Verify
 from agent.core.pbft.durable import decode_extra, encode_extra, restore
+from agent.core.pbft.ending import EndProof, checked_end, encode_end
 from agent.core.pbft.evidence import Suspicions
 from agent.core.pbft.normal import Acceptable, Normal, anything
 from agent.core.pbft.reads import Reads
 from agent.core.pbft.requests import Requests
-from agent.core.pbft.state import Placed, State, genesis
+from agent.core.pbft.state import Ends, Placed, State, genesis, never
 from agent.core.pbft.transfer import Giver, Laggard
 from agent.core.pbft.views import Views
 from agent.core.replica import io
@@ -28,7 +31,8 @@ class Pbft:
     """A member of a group of n >= 3f + 1 voters. `sign` makes this member's signature, `verify(member, octets, signature)` checks one.
 
     `acceptable(origin, command)`: commands that it turns down are not agreed to when a primary proposes them. `blank`: the state that
-    is recovered is not the epoch's beginning; it is fetched. Raises ValueError for a log that does not fit.
+    is recovered is not the epoch's beginning; it is fetched. `ends`: is this command of kind EPOCH the epoch's last? Raises ValueError
+    for a log that does not fit.
     """
 
     def __init__(
@@ -43,18 +47,21 @@ class Pbft:
         acceptable: Acceptable = anything,
         nonce: int = 0,
         blank: bool = False,
+        ends: Ends = never,
     ) -> None:
         if not members.voters or members.outgoing:
             raise ValueError("a Byzantine group has its voters from the start of its epoch, and changes them with the next")
         self.members = members
         self.desk = Desk(me, members.voters, members.learners, config, sign, verify)
-        self.board = board = Board(self.desk, genesis(config.context, recovered.snapshot.index, recovered.snapshot.term))
+        term = max(recovered.snapshot.term, config.first_term)
+        beginning = genesis(config.context, recovered.snapshot.index, term)
+        self.board = board = Board(self.desk, beginning, ends)
         self._begun = bool(recovered.hard.extra)
         if self._begun:
             restore(board, decode_extra(recovered.hard.extra), recovered)
         else:
-            board.blank = blank
             board.marks = (board.stable,)
+        board.blank = board.blank or blank
         self.laggard = Laggard(board, members, self._adopt, self._on_stable)
         self.giver = Giver(board)
         self.views = Views(board, members, self.laggard.behind, self._on_stable, self._on_entered)
@@ -108,6 +115,25 @@ class Pbft:
     def suspicions(self) -> Suspicions:
         return self.desk.suspicions
 
+    @property
+    def proven_index(self) -> int:
+        """Up to here a quorum has signed what the state is."""
+        return self.board.stable.index if self.board.proof and not self.laggard.target else 0
+
+    def end_proof(self) -> bytes:
+        """What convinces another member that the epoch is over: for when `proven_index` has reached its last entry."""
+        assert self.board.end is not None
+        before, entry = self.board.end
+        return encode_end(EndProof(self.board.proof, before, entry))
+
+    def check_end(self, proof: bytes) -> Entry | None:
+        """The epoch's last entry, if this proves it; what it proves of the state here is taken over."""
+        end = checked_end(self.desk, proof)
+        if end is None or not self.board.ends(end.entry.data):
+            return None
+        self.laggard.on_proof(0, m.StableProof(end.checkpoints))
+        return end.entry
+
     def step(self, now: float, event: io.Input) -> tuple[Effect, ...]:
         desk = self.desk
         desk.now = now
@@ -158,6 +184,8 @@ class Pbft:
             self.views.ask()
         elif board.is_primary:
             self.views.start(board.view + 1, "the primary has restarted")
+        if desk.voting:
+            self._say_checkpoints_again()
         if board.blank or self.laggard.target:
             self.laggard.begin()
         elif board.proof and board.proof[0].seq > board.executed.seq:
@@ -235,9 +263,17 @@ class Pbft:
 
     # -- checkpoints (4.3)
 
+    def _say_checkpoints_again(self) -> None:
+        """Those that are not stable yet: nobody else remembers that this member has the state."""
+        board, desk = self.board, self.desk
+        for slot in board.slots.in_order():
+            if slot.after is not None and board.best_proof() < slot.seq <= board.executed.seq:
+                if slot.seq % board.config.checkpoint_interval == 0 or (slot.after.ended and slot.entries):
+                    desk.hold(desk.signed(m.Checkpoint(*slot.after.body(), desk.me)))
+
     def _on_checkpoint(self, sender: int, message: m.Checkpoint) -> None:
         board, desk = self.board, self.desk
-        if message.seq % board.config.checkpoint_interval or message.sender not in desk.voters:
+        if message.sender not in desk.voters:
             desk.blame(sender, "malformed", message)
         elif message.seq > board.slots.low:
             if sender != desk.me and not desk.proves(message.sender, message):
@@ -295,7 +331,9 @@ class Pbft:
     def _adopt(self, state: State, proof: tuple[m.Checkpoint, ...], entries: tuple[Entry, ...]) -> None:
         """A proven state was fetched: with the entries that lead to it, or without, by a snapshot."""
         board = self.board
-        board.executed = state
+        before, board.executed = board.executed.chain, state
+        if board.note_end(before, entries):
+            board.executed = state = replace(state, ended=True)
         board.last_checkpoint = state.index
         board.unplace_below(state.seq)
         board.accepted = max(board.accepted, state.seq)

@@ -25,6 +25,7 @@ class Mark(Struct, frozen=True, array_like=True):
     term: int
     chain: bytes
     table: tuple[Row, ...]
+    ended: bool = False
 
 
 class Piece(Struct, frozen=True, array_like=True):
@@ -49,6 +50,7 @@ class Record(Struct, frozen=True, array_like=True):
     index: int
     term: int
     chain: bytes
+    ended: bool
     decided: bytes
     cert: Prepared | None
     kept: Batch | None
@@ -72,11 +74,11 @@ _decoder = msgspec.msgpack.Decoder(Extra)
 
 
 def mark_of(state: State) -> Mark:
-    return Mark(state.seq, state.index, state.term, state.chain, state.rows())
+    return Mark(state.seq, state.index, state.term, state.chain, state.rows(), state.ended)
 
 
 def state_of(mark: Mark) -> State:
-    return State(mark.seq, mark.index, mark.term, mark.chain, table_of(mark.table))
+    return State(mark.seq, mark.index, mark.term, mark.chain, table_of(mark.table), mark.ended)
 
 
 def record_of(slot: Slot) -> Record:
@@ -98,6 +100,7 @@ def record_of(slot: Slot) -> Record:
         0 if after is None else after.index,
         0 if after is None else after.term,
         b"" if after is None else after.chain,
+        after is not None and after.ended,
         slot.decided,
         slot.cert,
         None if whole else batch,
@@ -149,9 +152,10 @@ def restore(board: Board, extra: Extra, recovered: Recovered) -> None:
         slot.proposal, slot.cert, slot.decided, slot.digest = record.proposal, record.cert, record.decided, record.digest
         slot.batch = record.kept
         if record.placed and record.seq == state.seq + 1:
-            _restore_slot(slot, record, state, by_index)
+            _restore_slot(board, slot, record, state, by_index)
             if slot.decided and board.executed is state and (state.index < snapshot or slot.after.index <= commit):  # type: ignore[union-attr]
                 board.executed = slot.after  # type: ignore[assignment]
+                board.note_end(state.chain, slot.entries)
                 if slot.seq % board.config.checkpoint_interval == 0:
                     board.last_checkpoint = board.executed.index
             state = slot.after  # type: ignore[assignment]
@@ -175,10 +179,10 @@ def _restore_history(board: Board, recovered: Recovered) -> None:
     board.history.extend(entries)
 
 
-def _restore_slot(slot: Slot, record: Record, state: State, by_index: dict[int, Entry]) -> None:
+def _restore_slot(board: Board, slot: Slot, record: Record, state: State, by_index: dict[int, Entry]) -> None:
     """Give it its place again: a batch that was executed in part gives other entries than its requests, and stands whole in the record."""
     if record.kept is not None:
-        slot.entries, slot.after, slot.placed = render(state, record.seq, record.kept)
+        slot.entries, slot.after, slot.placed = render(state, record.seq, record.kept, board.ends)
         return
     table, index, complete = state.table, state.index, True
     requests, placed = [], []
@@ -192,7 +196,7 @@ def _restore_slot(slot: Slot, record: Record, state: State, by_index: dict[int, 
     slot.batch = Batch(record.view, tuple(requests)) if complete else None
     slot.placed = tuple(placed)
     slot.entries = tuple(by_index[i] for i in range(state.index + 1, record.index + 1) if i in by_index)
-    slot.after = State(record.seq, record.index, record.term, record.chain, table)
+    slot.after = State(record.seq, record.index, record.term, record.chain, table, record.ended)
 
 
 def _take_snapshot(board: Board, extra: Extra, snapshot: int) -> None:

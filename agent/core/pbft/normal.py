@@ -185,7 +185,7 @@ class Normal:
             base = board.base_of(slot.seq)
             assert base is not None
             slot.batch, slot.digest = batch, proposal.digest
-            slot.entries, slot.after, slot.placed = render(base, slot.seq, batch)
+            slot.entries, slot.after, slot.placed = render(base, slot.seq, batch, board.ends)
             board.write(slot.entries)
         board.pending.note_proposed(batch, board.view)
         desk.dirty = True
@@ -284,16 +284,16 @@ class Normal:
             stood = slot.digest == slot.decided and slot.after is not None
             if not stood:
                 slot.batch, slot.digest = batch, slot.decided
-                slot.entries, slot.after, slot.placed = render(board.executed, slot.seq, batch)
+                slot.entries, slot.after, slot.placed = render(board.executed, slot.seq, batch, board.ends)
                 board.write(slot.entries)
                 if slot.proposal is not None and slot.proposal.digest != slot.decided:
                     slot.proposal = None
             assert slot.after is not None
-            board.executed = slot.after
+            before, board.executed = board.executed.chain, slot.after
             board.wants.pop(slot.seq, None)
             if not stood:
                 self.render_again(slot.seq + 1)
-            self._deliver(slot)
+            self._deliver(slot, before)
 
     def render_again(self, first: int) -> None:
         """Another batch than the accepted one stands before these."""
@@ -306,10 +306,10 @@ class Normal:
             if slot.batch is None or base is None:
                 slot.after = None
                 continue
-            slot.entries, slot.after, slot.placed = render(base, seq, slot.batch)
+            slot.entries, slot.after, slot.placed = render(base, seq, slot.batch, board.ends)
             board.write(slot.entries)
 
-    def _deliver(self, slot: Slot) -> None:
+    def _deliver(self, slot: Slot, before: bytes) -> None:
         board, desk = self._board, self._desk
         for origin, number, index in slot.placed:
             waiting = board.pending.done(origin, number)
@@ -323,15 +323,15 @@ class Normal:
             board.history.extend(slot.entries)
             desk.out.append(Deliver(slot.entries))
         self._executed(slot.placed)
-        if slot.seq % board.config.checkpoint_interval == 0:
+        if board.note_end(before, slot.entries) or slot.seq % board.config.checkpoint_interval == 0:
             self._checkpoint(slot.seq)
 
     def _checkpoint(self, seq: int) -> None:
-        """4.3. Every `snapshot_entries` a snapshot, too, at the same place everywhere."""
+        """4.3; also where the epoch ends. Every `snapshot_entries` a snapshot, too, at the same place everywhere."""
         board, desk = self._board, self._desk
         state = board.executed
         every = board.config.snapshot_entries
-        if state.index // every > board.last_checkpoint // every:
+        if not state.ended and state.index // every > board.last_checkpoint // every:
             board.marks = (*board.marks, state)[-2:]
             desk.dirty = True
             desk.out.append(TakeSnapshot(state.index))

@@ -4,6 +4,7 @@ The hash chain over all entries stands for the state machine's state, which foll
 from being executed twice (the paper's "last reply" by client, 4.1), with a window, since an origin has many requests under way.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -11,25 +12,27 @@ from msgspec import Struct
 
 from agent.core.pbft.messages import Batch, Row
 from agent.core.pbft.wire import table_digest
-from agent.core.replica.log import Entry
+from agent.core.replica.log import EPOCH, Entry
 
 NUMBERS: Final = 256
 """An origin's numbers that are told apart; what is older counts as executed. An origin has never more under way (`pending_max`)."""
 MASK: Final = (1 << NUMBERS) - 1
 
 Table = dict[int, tuple[int, int]]
+Ends = Callable[[bytes], bool]
 Placed = tuple[tuple[int, int, int], ...]
 """Which requests a batch executed: origin, number, index of the first entry."""
 
 
 class State(Struct, frozen=True, gc=False):
-    """After batch `seq`. `table` is never changed in place."""
+    """After batch `seq`. `table` is never changed in place. `ended`: the epoch's last entry is executed; what comes after it is nothing."""
 
     seq: int
     index: int
     term: int
     chain: bytes
     table: Table
+    ended: bool = False
 
     def rows(self) -> tuple[Row, ...]:
         return tuple((origin, last, bits.to_bytes(NUMBERS // 8, "big")) for origin, (last, bits) in sorted(self.table.items()))
@@ -71,15 +74,22 @@ def link(chain: bytes, entry: Entry) -> bytes:
     return sha256(chain + head + entry.data).digest()
 
 
-def render(state: State, seq: int, batch: Batch) -> tuple[tuple[Entry, ...], State, Placed]:
-    """A batch's entries after this state. A pure function of the order, so that all correct replicas have the same entries: a request
-    that was executed is left out, and terms never fall though a batch of an earlier view may follow one of a later."""
+def never(command: bytes) -> bool:
+    return False
+
+
+def render(state: State, seq: int, batch: Batch, ends: Ends = never) -> tuple[tuple[Entry, ...], State, Placed]:
+    """A batch's entries after this state; `ends(command)`: does this command of kind EPOCH end the epoch?
+
+    A pure function of the order, so that all correct replicas have the same entries: a request that was executed is left out, and terms
+    never fall though a batch of an earlier view may follow one of a later.
+    """
     term = max(state.term, batch.view)
-    index, chain, table = state.index, state.chain, state.table
+    index, chain, table, ended = state.index, state.chain, state.table, state.ended
     entries: list[Entry] = []
     placed = []
     for request in batch.requests:
-        if is_done(table, request.origin, request.number):
+        if ended or is_done(table, request.origin, request.number):
             continue
         table = with_done(table, request.origin, request.number)
         placed.append((request.origin, request.number, index + 1))
@@ -88,4 +98,7 @@ def render(state: State, seq: int, batch: Batch) -> tuple[tuple[Entry, ...], Sta
             entry = Entry(term, index, request.kind, item)
             chain = link(chain, entry)
             entries.append(entry)
-    return tuple(entries), State(seq, index, term if entries else state.term, chain, table), tuple(placed)
+            if request.kind == EPOCH and ends(item):
+                ended = True
+                break
+    return tuple(entries), State(seq, index, term if entries else state.term, chain, table, ended), tuple(placed)

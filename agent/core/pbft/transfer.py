@@ -7,6 +7,8 @@ members vouch for its octets' digest. Nothing is believed for who sent it.
 from collections.abc import Callable
 from math import inf
 
+from msgspec.structs import replace
+
 from agent.core.pbft.board import Board
 from agent.core.pbft.certificates import wrong_with_proof, wrong_with_vouches
 from agent.core.pbft.messages import Checkpoint, EntriesAre, FetchChunk, FetchEntries, Offer, Part, StableProof, Vouch
@@ -56,6 +58,10 @@ class Laggard:
             if state is not None:
                 self._proved(state, proof)
             return
+        if board.executed.ended and proof[0].chain == board.executed.chain:
+            # Batches after an epoch's last entry become nothing: the state is here already.
+            self._adopted(replace(board.executed, seq=seq), proof, ())
+            return
         if not self.target:
             near = seq <= board.slots.low + board.config.window and not board.blank
             self._due = self._desk.now + (board.config.fetch_s / 2 if near else 0.0)
@@ -79,7 +85,12 @@ class Laggard:
     def tick(self) -> None:
         board = self._board
         if self.target and self.target[0].seq <= board.executed.seq:
+            # Reached in the ordinary way.
+            proof = self.target
             self._clear()
+            state = board.state_at(proof[0].seq)
+            if state is not None:
+                self._proved(state, proof)
         if self._desk.now < self._due:
             return
         if not self.target and not self._board.blank and self._snapshot is None:

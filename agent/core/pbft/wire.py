@@ -132,7 +132,7 @@ def _checkpoint(one: m.Checkpoint | m.Vouch) -> None:
         _digest(one.digest)
 
 
-def _proof(proof: tuple[m.Checkpoint, ...]) -> None:
+def check_proof(proof: tuple[m.Checkpoint, ...]) -> None:
     _few(len(proof), VOTERS_MAX)
     for one in proof:
         _checkpoint(one)
@@ -141,7 +141,7 @@ def _proof(proof: tuple[m.Checkpoint, ...]) -> None:
 def _view_change(one: m.ViewChange) -> None:
     _number(one.view, one.stable, one.sender)
     _sig(one.sig)
-    _proof(one.proof)
+    check_proof(one.proof)
     _few(len(one.prepared), WINDOW_MAX)
     for cert in one.prepared:
         _number(cert.view, cert.seq)
@@ -227,7 +227,7 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     m.ViewChange: _view_change,
     m.NewView: _new_view,
     m.Status: lambda one: _number(one.view, one.executed, one.stable),
-    m.StableProof: lambda one: _proof(one.proof),
+    m.StableProof: lambda one: check_proof(one.proof),
     m.FetchBatch: _fetch_batch,
     m.BatchIs: _batch_is,
     m.FetchEntries: lambda one: _number(one.index, one.seq),

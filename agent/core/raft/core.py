@@ -83,6 +83,14 @@ class Raft:
         if not self._submissions.is_empty:
             self._submissions.on_delivered(entries)
 
+    def begin_epoch(self, lead: bool) -> None:
+        """This core goes on where another epoch's ended, in the same life (`core/modes`): no leader of this epoch was promised anything,
+        so who led before may stand at once (`lead`), and the others may vote."""
+        desk = self._desk
+        desk.heard_at = -inf
+        if lead:
+            desk.deadline = desk.now
+
     # -- what is known
 
     @property
@@ -254,7 +262,9 @@ class Raft:
         desk = self._desk
         log = desk.log
         meta = event.meta
-        if meta.index <= log.snapshot.index or meta.index > desk.commit:
+        known = log.snapshot
+        if meta.index < known.index or (meta.index == known.index and (known.digest or not known.size)) or meta.index > desk.commit:
+            # Old; or of the same place, unless of that only the place was known (`core/modes`: an epoch's beginning).
             return
         log.snapshot = meta
         config = desk.config

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from hashlib import sha256
 from math import inf
+from typing import Any
 
 import msgspec
 
-from agent.core.pbft.core import Pbft
 from agent.core.replica import io
 from agent.core.replica.log import Entry, HardState, Recovered, SnapshotMeta
 from agent.sim.engine import Engine
 
 FSYNC_S = 0.001
-Make = Callable[[int, Recovered], Pbft]
+Make = Callable[[int, Recovered], Any]
 SendTo = Callable[[int, int, object], None]
 
 
@@ -44,12 +44,13 @@ class Disk:
 class Machine:
     """`digest` depends on everything that was applied, in order."""
 
-    def __init__(self, octets: bytes) -> None:
+    def __init__(self, octets: bytes, term: int = 0) -> None:
         self.index, self.digest = msgspec.msgpack.decode(octets, type=tuple[int, bytes])
+        self.term = term
 
     def apply(self, entry: Entry) -> None:
         assert entry.index == self.index + 1, f"index {entry.index} after {self.index}"
-        self.index = entry.index
+        self.index, self.term = entry.index, entry.term
         self.digest = sha256(self.digest + msgspec.msgpack.encode(entry)).digest()
 
     def octets(self) -> bytes:
@@ -69,14 +70,17 @@ class Node:
         self.make = make
         self.send_to = send
         self.disk = Disk(snapshot, octets)
-        self.machine = Machine(octets)
+        self.machine = Machine(octets, snapshot.term)
         self.on_entry: Callable[[Node, Entry], None] = lambda node, entry: None
         self.on_answer: Callable[[Node, io.Effect], None] = lambda node, effect: None
         self.life = 0
         self.disk_busy_until = 0.0
         self.wake_at = inf
         self.incoming = b""
-        self.core: Pbft = make(me, self.disk.recovered()[0])
+        self.snapshot_every = 0
+        """After so many entries the host takes a snapshot by itself; 0: when it is asked to."""
+        self.last_snapshot = 0
+        self.core: Any = make(me, self.disk.recovered()[0])
         self.schedule()
 
     # -- driving
@@ -110,11 +114,11 @@ class Node:
             for entry in effect.entries:
                 self.machine.apply(entry)
                 self.on_entry(self, entry)
+            if self.snapshot_every and self.machine.index - self.last_snapshot >= self.snapshot_every:
+                self._take_snapshot()
         elif isinstance(effect, io.TakeSnapshot):
             assert effect.index == self.machine.index
-            octets = self.machine.octets()
-            meta = SnapshotMeta(effect.index, 0, self.core.members, 0, len(octets), sha256(octets).digest())
-            self.engine.after(0.01, self._snapshot_taken, self.life, meta, octets)
+            self._take_snapshot()
         elif isinstance(effect, io.ReadChunk):
             self._read_chunk(effect)
         elif isinstance(effect, io.StoreChunk):
@@ -123,6 +127,13 @@ class Node:
             self.disk.entries = [entry for entry in self.disk.entries if entry.index > effect.index]
         else:
             self.on_answer(self, effect)
+
+    def _take_snapshot(self) -> None:
+        machine = self.machine
+        octets = machine.octets()
+        self.last_snapshot = machine.index
+        meta = SnapshotMeta(machine.index, machine.term, self.core.members, 0, len(octets), sha256(octets).digest())
+        self.engine.after(0.01, self._snapshot_taken, self.life, meta, octets)
 
     def _stored(self, life: int, persist: io.Persist) -> None:
         if life == self.life and self.up:
@@ -138,7 +149,7 @@ class Node:
 
     def _read_chunk(self, effect: io.ReadChunk) -> None:
         found = self.disk.snapshots.get(effect.meta.index)
-        data = None if found is None else found[1][effect.offset : effect.offset + effect.size]
+        data = None if found is None or found[0] != effect.meta else found[1][effect.offset : effect.offset + effect.size]
         self.engine.after(0.0005, self.feed, io.Chunk(effect.to, effect.meta, effect.offset, data))
 
     def _store_chunk(self, effect: io.StoreChunk) -> None:
@@ -149,7 +160,7 @@ class Node:
             if right:
                 self.disk.snapshots[meta.index] = (meta, octets)
                 self.disk.entries = [entry for entry in self.disk.entries if entry.index > meta.index]
-                self.machine = Machine(octets)
+                self.machine = Machine(octets, meta.term)
             self.engine.after(FSYNC_S, self._snapshot_stored, self.life, meta, right)
 
     def _snapshot_stored(self, life: int, meta: SnapshotMeta, ok: bool) -> None:
@@ -168,7 +179,8 @@ class Node:
         if self.up:
             return
         recovered, octets = self.disk.recovered()
-        self.machine = Machine(octets)
+        self.machine = Machine(octets, recovered.snapshot.term)
+        self.last_snapshot = recovered.snapshot.index
         self.core = self.make(self.me, recovered)
         self.up = True
         self.disk_busy_until = 0.0
