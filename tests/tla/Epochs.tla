@@ -77,9 +77,10 @@ Deliver(m) ==
         THEN /\ epoch' = [epoch EXCEPT ![m] = e + 1]
              /\ done' = [done EXCEPT ![m] = 0]
              /\ applied' = [applied EXCEPT ![m] = Append(@, <<e, i>>)]
-        ELSE /\ done' = [done EXCEPT ![m] = i]
-             /\ applied' = [applied EXCEPT ![m] = Append(@, <<e, i>>)]
-             /\ epoch' = IF Broken = "uncut" /\ HasEnd(e) /\ i = Len(log[e]) THEN [epoch EXCEPT ![m] = e + 1] ELSE epoch
+        ELSE /\ applied' = [applied EXCEPT ![m] = Append(@, <<e, i>>)]
+             /\ IF Broken = "uncut" /\ HasEnd(e) /\ i = Len(log[e])
+                THEN epoch' = [epoch EXCEPT ![m] = e + 1] /\ done' = [done EXCEPT ![m] = 0]
+                ELSE done' = [done EXCEPT ![m] = i] /\ epoch' = epoch
      /\ UNCHANGED <<log, pending>>
 
 (* "early": moves on when the end is written, with what it has. *)
