@@ -149,12 +149,15 @@ def nothing_waits_for_the_disk(core: Pbft) -> None:
         (fewer_than_a_quorum, "colluder", (1, 2, 3)),
         (unchecked_new_view, "forger", (1, 2, 5)),
         (signatures_ignored, "impersonator", (1, 2, 3)),
-        (nothing_waits_for_the_disk, "nobody", (3, 14)),
+        (nothing_waits_for_the_disk, "nobody", (1, 2, 3)),
     ],
 )
 def test_a_replica_that_breaks_a_rule_is_caught(spoil: Callable[[Pbft], None], liar: str, seeds: tuple[int, ...]) -> None:
     kinds = () if liar == "nobody" else (liar,)
     plan = Plan(0, liars=kinds, good_s=20.0, partitions=6, crashes=6, blackouts=6, proposals=120)
+    if spoil is nothing_waits_for_the_disk:
+        # Disks so slow, and so many blackouts, that one comes between word and write.
+        plan = replace(plan, fsync_s=0.1, blackouts=20, crashes=0, partitions=0)
     caught = 0
     for seed in seeds:
         simulate(replace(plan, seed=seed))

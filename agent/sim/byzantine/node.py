@@ -74,6 +74,7 @@ class Node:
         self.on_entry: Callable[[Node, Entry], None] = lambda node, entry: None
         self.on_answer: Callable[[Node, io.Effect], None] = lambda node, effect: None
         self.life = 0
+        self.fsync_s = FSYNC_S
         self.disk_busy_until = 0.0
         self.wake_at = inf
         self.incoming = b""
@@ -106,7 +107,7 @@ class Node:
 
     def carry_out(self, effect: io.Effect) -> None:
         if isinstance(effect, io.Persist):
-            self.disk_busy_until = max(self.disk_busy_until, self.engine.now) + FSYNC_S
+            self.disk_busy_until = max(self.disk_busy_until, self.engine.now) + self.fsync_s
             self.engine.at(self.disk_busy_until, self._stored, self.life, effect)
         elif isinstance(effect, io.Send):
             self.send_to(self.me, effect.to, effect.message)

@@ -38,6 +38,7 @@ class Plan(Struct, frozen=True):
     """Times that all correct members lose power at once."""
     partitions: int = 2
     reads: int = 20
+    fsync_s: float = 0.001
     spoil: Change | None = None
     config: PbftConfig = PbftConfig(
         context=CONTEXT, checkpoint_interval=8, window=32, max_inflight=4, request_timeout_s=1.0, timeout_max_s=8.0, snapshot_entries=40
@@ -60,6 +61,7 @@ class Swarm:
         beginning = SnapshotMeta(0, 0, self.members, 0, len(BEGINNING), b"")
         self.nodes = {me: Node(engine, me, self.make, self.send, beginning) for me in ids}
         for node in self.nodes.values():
+            node.fsync_s = plan.fsync_s
             node.on_entry, node.on_answer = self.oracle.on_entry, self.oracle.on_answer
         self.undecodable = 0
         for me in self.liars:
