@@ -94,11 +94,14 @@ class Nemesis:
         self._start()
 
 
-def round_of(seed: int, agents: int, until: float, folder: Path) -> bool:
+def round_of(seed: int, agents: int, until: float, folder: Path, fast: bool | None) -> bool:
     names = [chr(ord("a") + number) for number in range(agents)]
     random = Random(seed)
     kind = Storied if MISSING else Chamber
-    with kind(*names, consensus={"voters": agents, "snapshots": {"entries": random.choice((100, 1000, 100_000))}}) as group:
+    snapshots = {"entries": random.choice((100, 1000, 100_000))}
+    fast_path = random.random() < 0.5 if fast is None else fast
+    print(f"  a snapshot each {snapshots['entries']} entries{', with the fast path' if fast_path else ''}", flush=True)
+    with kind(*names, consensus={"voters": agents, "snapshots": snapshots, "fast_path": fast_path}) as group:
         group.wait_for_voters(*names)
         nemesis = Nemesis(group, random)
         with Load(group.places, seed, clients=9) as load:
@@ -127,6 +130,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--agents", type=int, default=0, help="3 or 5; default: by turns")
     parser.add_argument("--history", type=Path, default=Path("."), help="folder for the histories (history-SEED)")
+    parser.add_argument("--fast-path", action=argparse.BooleanOptionalAction, help="default: as the seed has it")
     args = parser.parse_args()
     if MISSING:
         print(f"no cuts of the network: {MISSING}")
@@ -134,7 +138,7 @@ def main() -> int:
     seed, good = args.seed, True
     while time.monotonic() < until:
         print(f"seed {seed}", flush=True)
-        good &= round_of(seed, args.agents or (3, 5)[seed % 2], until, args.history)
+        good &= round_of(seed, args.agents or (3, 5)[seed % 2], until, args.history, args.fast_path)
         seed += 1
     return 0 if good else 1
 
