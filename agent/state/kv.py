@@ -62,8 +62,10 @@ def put(api: "StateApi", call: Call) -> None:
 
 
 def _put_done(call: Call, outcome: Outcome) -> None:
+    # By the fast path it is answered before its place in the log, and so its revision and version, are known: both are 0.
+    version = outcome.value if outcome.value is not None else 0
     fields = b'ETag: "%d"\r\n' % outcome.revision if outcome.revision else b""
-    call.outcome({"revision": outcome.revision, "version": outcome.value}, outcome, fields=fields)
+    call.outcome({"revision": outcome.revision, "version": version}, outcome, fields=fields)
 
 
 def delete(api: "StateApi", call: Call) -> None:

@@ -95,3 +95,12 @@ def test_numbers_under_way_span_no_more_than_the_window(monkeypatch: pytest.Monk
         assert [reply.status for reply in replies] == [200] * 7 + [429] * 2
         assert json.loads(replies[-1].body)["applied"] == "no"
         assert ask(client, "PUT", "/v1/kv/k", b"").status == 200
+
+
+def test_a_put_that_is_answered_before_its_place_is_known_has_none(rig: StateRig) -> None:
+    rig.ask("PUT", "/v1/kv/k", b"v")
+    rig.run(lambda: setattr(rig.service, "early", True))
+    reply = rig.ask("PUT", "/v1/kv/k", b"w")
+    assert json.loads(reply.body) == {"revision": 0, "version": 0} and reply.header("etag") is None
+    assert rig.json("POST", "/v1/counters/c", {"value": False}) == {}
+    assert rig.ask("GET", "/v1/kv/k").body == b"w"
