@@ -148,6 +148,11 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
         _GROUP,
         "From the proposal to the outcome, of commands that this agent led",
     ),
+    "pilotfish_consensus_fast_seconds": (
+        HISTOGRAM,
+        _GROUP,
+        "Commands until all voters that it takes had accepted them, before they were committed",
+    ),
     "pilotfish_consensus_batch_commands": (HISTOGRAM, _GROUP, "Commands proposed together"),
     "pilotfish_consensus_fsync_seconds": (HISTOGRAM, _GROUP, "Writes to the log until they are durable"),
     "pilotfish_consensus_elections": (COUNTER, _GROUP, "Times that this agent stood for election"),

@@ -65,6 +65,7 @@ def _service(families: Families, group: tuple[str], consensus: Any) -> None:
 def _host(families: Families, group: tuple[str], member: Any) -> None:
     figures, store = member.host.figures, member.store.figures
     _histogram(families, PREFIX + "commit_seconds", group, figures.commit_s, BOUNDS_S)
+    _histogram(families, PREFIX + "fast_seconds", group, figures.fast_s, BOUNDS_S)
     _histogram(families, PREFIX + "batch_commands", group, figures.batch, tuple(map(float, SIZES)))
     so_far = 0
     buckets: list[tuple[str, float]] = []

@@ -47,10 +47,8 @@ class HostFigures:
         self.elections = 0
         """Times that this member stood for election."""
         self.proposed = 0
-        self.fast = 0
-        """Commands that were answered before they were committed."""
         self.fast_s = Histogram(BOUNDS_S)
-        """Until then."""
+        """From the proposal to the answer, of commands that were answered before they were committed."""
         self.refused: dict[str, int] = {}
         self.applied = 0
         self.reads = 0

@@ -301,7 +301,6 @@ class Host:
         self._fast_tickets.discard(effect.ticket)
         job = self._jobs.pop(effect.ticket, None)
         if job is not None:
-            self.figures.fast += 1
             self.figures.fast_s.add(self._clock() - job.asked)
             job.finish(Outcome())
 
