@@ -169,7 +169,7 @@ class Forwarder:
                 return
         name = self._ways.leader_name()
         if not name:
-            self._parked.append(job)
+            self._park(job)
             return
         job.to = name
         job.said = True
@@ -197,9 +197,16 @@ class Forwarder:
             job.why = reason
             job.said = False
             job.to = ""
-            self._parked.append(job)
+            self._park(job)
         else:
             self.end(job, reason, None)
+
+    def _park(self, job: LocalJob) -> None:
+        """It waits for a leader, who is looked for soon, whatever the timer was set for."""
+        self._parked.append(job)
+        if self._timer is not None and self._timer.when() > self._loop.time() + LOOK_S:
+            self._timer.cancel()
+            self._look_later()
 
     def take_outcomes(self, items: tuple[Told, ...]) -> None:
         """A peer answers."""

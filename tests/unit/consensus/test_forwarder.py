@@ -221,3 +221,16 @@ def test_at_the_end_everybody_hears_so() -> None:
         assert world.heard[2] == ("stopped", None)
 
     run(work)
+
+
+def test_one_that_is_refused_is_said_again_soon_though_nothing_else_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINES_S", 60.0)
+
+    async def work(world: World) -> None:
+        world.leader = "b"
+        world.submit()
+        await world.until(world.asks)
+        world.forwarder.take_outcomes((Told(world.asks()[0].ticket, "transferring"),))
+        await world.until(lambda: len(world.asks()) == 2)
+
+    run(work)
