@@ -4,6 +4,7 @@ Faults are drawn from the seed; processes keep their own time, so a run is not r
 """
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -112,16 +113,35 @@ def round_of(seed: int, agents: int, until: float, folder: Path, fast: bool | No
                     time.sleep(random.uniform(0.3, 3.0))
                 nemesis.end()
                 load.more(200, 60.0)
+                if group.broken:
+                    break
                 if time.monotonic() > until:
                     break
         try:
-            wrong = load.judge()
+            wrong = load.judge() + "".join(group.broken)
+        except BaseException:
+            wrong = "not judged"
+            raise
         finally:
             load.keep(folder / f"history-{seed}")
+            if wrong:
+                tell(group, folder / f"agents-{seed}")
         print(f"seed {seed}: {load.answered} answers; {wrong or 'linearizable, counted once, nothing lost'}", flush=True)
         for why, count in load.why.most_common(5):
             print(f"  {count} × {why}")
         return not wrong
+
+
+def tell(group: Storied, path: Path) -> None:
+    """Write what each agent says of itself and has logged."""
+    with path.open("w", encoding="utf-8") as file:
+        for name, agent in group.agents.items():
+            try:
+                status: object = group.status(name)
+            except (OSError, AssertionError) as error:
+                status = repr(error)
+            print(f"--- {name}: {json.dumps(status)}", *agent.stderr, sep="\n", file=file)
+    print(f"what the agents said: {path}")
 
 
 def main() -> int:

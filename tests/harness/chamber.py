@@ -21,13 +21,26 @@ _numbers = itertools.count(1)
 
 
 class Storied(Group):
-    """A group with its API within reach, whose agents are killed, stopped and gone on with."""
+    """A group with its API within reach, whose agents are killed, stopped and gone on with. No replica may ever have found itself in a
+    state that it does not understand (`broken`)."""
+
+    def __init__(self, *names: str, **more: Any) -> None:
+        super().__init__(*names, **more)
+        self._started: list[AgentProcess] = []
+
+    @property
+    def broken(self) -> list[str]:
+        """Why replicas stopped, and what else was logged as an error, of every process that was started. A full disk is none."""
+        lines = (line for agent in self._started for line in agent.stderr)
+        return [line for line in lines if ('"level": "error"' in line and '"wal_full"' not in line) or "Traceback" in line]
 
     def section(self, name: str) -> dict[str, Any]:
         return {**super().section(name), "api": {"listen": f"{self.hosts[name]}:{API_PORT}"}}
 
     def start_with(self, name: str, own: dict[str, Any]) -> AgentProcess:
-        return super().start_with(name, {**own, "listen": {"admin": f"{self.hosts[name]}:0"}})
+        agent = super().start_with(name, {**own, "listen": {"admin": f"{self.hosts[name]}:0"}})
+        self._started.append(agent)
+        return agent
 
     @property
     def places(self) -> dict[str, tuple[str, int]]:
@@ -52,6 +65,8 @@ class Storied(Group):
         for name in self.running:
             self.resume(name)
         super().__exit__(kind, value, trace)
+        if kind is None:
+            assert not self.broken, self.broken
 
 
 class Chamber(Storied):
