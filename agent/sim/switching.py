@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.modes import messages as wire
 from agent.core.modes.cores import Keys, context_of, maker
@@ -50,6 +51,8 @@ class Plan(Struct, frozen=True):
     liar: str = ""
     loss: float = 0.03
     spoil: Spoil | None = None
+    raft: RaftConfig = RAFT
+    network: NetworkConfig = NetworkConfig()
 
 
 class Asked(Struct, gc=False):
@@ -63,6 +66,8 @@ class Asked(Struct, gc=False):
     term: int = 0
     maybe: bool = False
     done: bool = False
+    asked_at: float = 0.0
+    done_at: float = 0.0
 
 
 class Group:
@@ -71,7 +76,8 @@ class Group:
         self.engine = engine = Engine(plan.seed)
         ids = tuple(range(1, plan.nodes + 1))
         self.members = Members(voters=ids, peers=tuple(Peer(i, f"node-{i}", priority=int(i > 1 or not plan.liar)) for i in ids))
-        self.network = Network(NetworkConfig(loss=plan.loss, duplication=0.02, reordering=0.1), [(0, 0)] * (plan.nodes + 1), engine.random)
+        network = replace(plan.network, loss=plan.loss, duplication=0.02, reordering=0.1)
+        self.network = Network(network, [(0, 0)] * (plan.nodes + 1), engine.random)
         self.keys = fast_keys.Keys(plan.seed)
         octets = Machine(b"\x92\x01\xc4\x00").octets()
         beginning = SnapshotMeta(1, 1, self.members, 0, len(octets), b"")
@@ -90,7 +96,7 @@ class Group:
 
     def make(self, me: int, recovered: Recovered) -> Epochs:
         keys = Keys(self.keys.signer(me), self.keys.verify)
-        epochs = Epochs(me, maker(me, GROUP, RAFT, PBFT, self.engine.random, keys), recovered, self.engine.now)
+        epochs = Epochs(me, maker(me, GROUP, self.plan.raft, PBFT, self.engine.random, keys), recovered, self.engine.now)
         if self.plan.spoil is not None:
             self.plan.spoil(epochs)
         return epochs
@@ -140,7 +146,7 @@ class Group:
         for asked in [one for one in self.by_ticket.values() if one.node == node.me and one.index == entry.index]:
             del self.by_ticket[asked.node, asked.ticket]
             if asked.term == entry.term and asked.data == entry.data:
-                asked.done = True
+                asked.done, asked.done_at = True, self.engine.now
             else:
                 self._again(asked)
 
@@ -166,7 +172,7 @@ class Group:
     # -- clients
 
     def command(self, number: int) -> None:
-        asked = Asked(b"command %d" % number)
+        asked = Asked(b"command %d" % number, asked_at=self.engine.now)
         self.asked.append(asked)
         self.submit(asked, 0)
 

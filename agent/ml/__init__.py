@@ -1,0 +1,1 @@
+"""Models: trained here, evaluated elsewhere (`core/modes/forest.py`). The only importer of lightgbm (the extra `ml`)."""
