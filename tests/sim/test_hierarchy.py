@@ -36,11 +36,11 @@ def no_cycles() -> Iterator[None]:
 def test_every_promise_holds_in_regions_and_between_them(chunk: int) -> None:
     """Beside each region's own: one global order everywhere, one leader a term, one vote a region and term, linearizable histories of
     global and of local clients, and all well in the end."""
-    reports = [simulate_hierarchy(HierarchyPlan(seed)) for seed in range(1 + 25 * chunk, 26 + 25 * chunk)]
-    assert sum(report.global_committed for report in reports) > 1000
-    assert sum(report.acting_changes for report in reports) > 100
-    assert sum(report.global_operations for report in reports) > 400
-    assert sum(report.local_operations for report in reports) > 2000
+    reports = [simulate_hierarchy(HierarchyPlan(seed)) for seed in range(1 + 15 * chunk, 16 + 15 * chunk)]
+    assert sum(report.global_committed for report in reports) > 600
+    assert sum(report.acting_changes for report in reports) > 60
+    assert sum(report.global_operations for report in reports) > 250
+    assert sum(report.local_operations for report in reports) > 1200
     assert sum(report.global_snapshots for report in reports) > 0
 
 
@@ -192,8 +192,8 @@ class DisorderlyWorld(World):
 
 @pytest.mark.parametrize("world", [EarlyWorld, ForgetfulWorld, HastyWorld, UnendingWorld, DisorderlyWorld])
 def test_a_broken_hierarchy_is_caught(world: type[World]) -> None:
-    features = ("leader_crash", "isolate", "transfer", "cut_off", "one_way_across", "partial_across")
-    for seed in range(1, SEEDS_MAX + 1):
+    features = ("leader_crash", "transfer", "partial_across") if world is HastyWorld else ("leader_crash", "isolate", "transfer", "cut_off")
+    for seed in range(26, 26 + SEEDS_MAX):
         try:
             simulate_hierarchy(HierarchyPlan(seed, features=features), world)
         except Exception as error:

@@ -20,7 +20,7 @@ HOSTS = {
     "a snapshot stands one entry too early": (
         mutants.core(swarm=mutants.AppliedTwice),
         ("power", "snapshots", "partition"),
-        "states differ|WalCorrupt",
+        "state-machine safety|WalCorrupt",
     ),
     "a request that comes again is executed again": (
         mutants.core(swarm=mutants.NoDeduplication),

@@ -126,6 +126,7 @@ class Oracle(Watcher):
         shadow.led_last = 0
         if recovered.entries:
             self._match(host, recovered.entries, snapshot.term if recovered.entries[0].index == snapshot.index + 1 else None)
+        self._says_where_it_is(host)
         if snapshot.index and not self.members:
             self.members.append((snapshot.index, snapshot.members))
             self.last_committed = snapshot.index
@@ -259,12 +260,19 @@ class Oracle(Watcher):
         if self.digests.setdefault(host.applied, digest) != digest:
             raise self.broken("state-machine safety: states differ", host, index=host.applied)
 
+    def _says_where_it_is(self, host: Host) -> None:
+        """A snapshot holds the state at the index that it is said to be of. (The first one is an empty state, at index 1.)"""
+        assert host.machine is not None
+        if host.machine.index != host.applied > 1:
+            raise self.broken("state-machine safety: a snapshot of another index", host, found=host.machine.index, expected=host.applied)
+
     def installed(self, host: Host, meta: SnapshotMeta) -> None:
         known = self.committed.get(meta.index)
         if known is not None and known[0] != meta.term:
             raise self.broken("a snapshot of what was not committed", host, index=meta.index, term=meta.term, committed=known[0])
         if meta.index > self.last_committed:
             raise self.broken("a snapshot of what was not committed", host, index=meta.index, last=self.last_committed)
+        self._says_where_it_is(host)
         self.same_state(host)
         shadow = self.shadows[host.peer]
         if shadow.term_at(meta.index) != meta.term:

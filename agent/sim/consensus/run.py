@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.replica.log import SnapshotMeta
 from agent.sim.consensus.clients import Clients, ClientsConfig
@@ -124,7 +125,9 @@ class Run:
         self.counts = Counts()
         self.swarm.watch(self.counts)
         self.swarm.start()
-        self.clients = Clients(self.swarm, self.oracle, plan.clients, Random(f"{plan.seed}/clients"))
+        # In some runs sessions end by themselves in the midst of it.
+        config = replace(plan.clients, session_ttl_ms=random.choice((60_000, 60_000, 700)))
+        self.clients = Clients(self.swarm, self.oracle, config, Random(f"{plan.seed}/clients"))
         self.nemesis = Nemesis(self.swarm, self.features, Random(f"{plan.seed}/nemesis"), voters, plan.clock_spread)
 
     def go(self) -> Report:
@@ -211,4 +214,6 @@ def settings_for(features: tuple[str, ...], voters: int, spares: int, random: Ra
         disk=DiskConfig(fsync_s=random.choice((0.0005, 0.002, 0.01))),
         snapshot_every=random.choice((5, 20, 60)) if "snapshots" in features else 10_000,
         in_order="disorder" not in features,
+        priorities=random.choice(((1,), (1,), (1, 2, 3))),
+        ticks=True,
     )

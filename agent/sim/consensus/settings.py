@@ -21,3 +21,7 @@ class Settings(Struct, frozen=True):
     """Proposals that come within one turn of the host's loop go to the core together."""
     in_order: bool = True
     """Messages between two hosts arrive in their order, as on a connection."""
+    priorities: tuple[int, ...] = (1,)
+    """Of the machines, in turn; those with more are preferred as leaders."""
+    ticks: bool = False
+    """A leader tells the state machine the time when something is due to end by itself, as the agent's host does."""

@@ -20,12 +20,13 @@ from typing import Any
 
 import msgspec
 
+from agent.core.machine.envelope import TICK
 from agent.core.machine.machine import Machine
 from agent.core.replica.log import MEMBERS, Members, Peer, SnapshotMeta
 from agent.core.wal.opening import Beginning
 from agent.sim.consensus.driver import WAKE, Driver, Factory
-from agent.sim.consensus.host import Host
-from agent.sim.consensus.machine import new_machine, state_of
+from agent.sim.consensus.host import Answer, Host
+from agent.sim.consensus.machine import Command, new_machine, state_of
 from agent.sim.consensus.settings import Settings
 from agent.sim.consensus.store import Store
 from agent.sim.disk import SimDisk
@@ -33,6 +34,9 @@ from agent.sim.engine import Engine
 from agent.sim.network import Network, NetworkConfig, spread_factors
 
 FACTORS = spread_factors(NetworkConfig().spread, Random(1))
+
+
+TICK_S = 0.1
 
 
 class ConsensusSwarm(Driver):
@@ -67,7 +71,8 @@ class ConsensusSwarm(Driver):
         self.by_peer[host.peer] = host
 
     def peer_of(self, host: Host) -> Peer:
-        return Peer(host.peer, host.name, f"zone-{host.index % self.settings.zones}")
+        priorities = self.settings.priorities
+        return Peer(host.peer, host.name, f"zone-{host.index % self.settings.zones}", "", priorities[host.index % len(priorities)])
 
     def new_machine(self) -> Machine:
         return new_machine()
@@ -117,6 +122,15 @@ class ConsensusSwarm(Driver):
             watcher.started(host, recovered)
         host.core = self.factory(host.peer, Random(self.engine.random.random()), recovered, self.local_now(host))
         self._schedule(host)
+        if self.settings.ticks:
+            self.later(host, TICK_S, self._tick, host)
+
+    def _tick(self, host: Host) -> None:
+        """Leases and sessions end when nobody writes, too."""
+        machine = host.machine
+        if host.role == "leader" and machine is not None and machine.next_due() <= host.machine_time(self.local_now(host)):
+            self.service.propose(host, Command(0, 0, 0, TICK), _ignore)
+        self.later(host, TICK_S, self._tick, host)
 
     def wipe(self, host: Host) -> None:
         """The disk is lost; the machine comes back as another, with an empty log, that must be taken in again."""
@@ -152,3 +166,7 @@ class ConsensusSwarm(Driver):
         host.wake_at = inf
         if host.core is not None and not host.paused:
             self._schedule(host)
+
+
+def _ignore(_answer: Answer) -> None:
+    """Nobody waits for the time."""
