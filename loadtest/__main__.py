@@ -7,6 +7,7 @@ from pathlib import Path
 
 from loadtest import micro, page, plot, profile, proxies, raft_micro, scenarios, soak, tables
 from loadtest.compare import Results, compare
+from loadtest.consensus import command as consensus
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     inside.add_argument("--out", type=Path, help="also write it into this folder")
     _build(inside)
     inside.set_defaults(run=lambda given: profile.main(given.scenario, given.seconds, not given.interpreted, given.agent_python, given.out))
+    consensus.add(commands)
     small = commands.add_parser("micro", help="µs a balancing decision at 2, 10 and 1,000 endpoints, for each policy and build")
     small.set_defaults(run=lambda given: micro.main())
     raft = commands.add_parser("raft", help="µs a command in the Raft core, in a leader and in a follower, for batches of 1 to 256")

@@ -56,9 +56,14 @@ def surroundings() -> dict[str, Any]:
 def run(port: int, path: str, seconds: int, connections: int, script: str = "report.lua") -> Counted:
     """Load the port for so many seconds. RuntimeError where wrk is absent or fails."""
     result = subprocess.run(command(port, path, seconds, connections, script), check=False, **surroundings())
-    line = next((line for line in result.stdout.splitlines() if line.startswith("JSON ")), "")
+    return counted(result.stdout, result.stderr)
+
+
+def counted(output: str, complaints: str = "") -> Counted:
+    """What wrk's output says. RuntimeError where it says nothing."""
+    line = next((line for line in output.splitlines() if line.startswith("JSON ")), "")
     if not line:
-        raise RuntimeError(f"wrk failed: {result.stdout[-500:]}{result.stderr[-500:]}")
+        raise RuntimeError(f"wrk failed: {output[-500:]}{complaints[-500:]}")
     told = json.loads(line[5:])
     errors = {kind: count for kind, count in told["errors"].items() if count}
     return Counted(told["requests"], told["duration_us"] / 1e6, told["bytes"], told["p50_us"], told["p99_us"], errors)

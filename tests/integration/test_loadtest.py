@@ -43,6 +43,31 @@ def test_compare_measures_what_there_is_and_names_what_there_is_not(tmp_path: Pa
         assert "install" in reason
 
 
+@needs_wrk
+@pytest.mark.slow
+def test_a_group_of_agents_is_measured_and_its_leader_killed(tmp_path: Path) -> None:
+    words = (
+        "--groups",
+        "pilotfish",
+        "--interpreted",
+        "--load",
+        "put-c1,get-c64-spread",
+        "--rounds",
+        "1",
+        "--seconds",
+        "1",
+        "--failovers",
+        "1",
+    )
+    done = loadtest("consensus", *words, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "consensus.json").read_text())
+    assert [(sample["load"], sample["errors"]) for sample in found["samples"]] == [("put-c1", {}), ("get-c64-spread", {})]
+    assert all(sample["rate"] > 0 and sample["cpu_us"] > 0 for sample in found["samples"])
+    assert len(found["failovers"]) == 1
+    assert "linearizable get, 64 clients over all members" in done.stdout
+
+
 @pytest.mark.slow
 def test_without_wrk_compare_says_how_to_get_it_and_measures_the_rest(tmp_path: Path) -> None:
     words = ("--peers", "agent-pure", "--scenario", "hit,start", "--rounds", "1", "--seconds", "1")
