@@ -65,7 +65,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A change. `revision`: the store's, which it made; `version`: the key's."""
+    """A change. `revision`: the store's, which it made; `version`: the key's. Both 0: it is committed (by the fast path), and its place
+    among the others is not known yet; `get` tells them."""
 
     revision: int
     version: int
