@@ -102,7 +102,13 @@ def round_of(seed: int, agents: int, until: float, folder: Path, fast: bool | No
     snapshots = {"entries": random.choice((100, 1000, 100_000))}
     fast_path = random.random() < 0.5 if fast is None else fast
     print(f"  a snapshot each {snapshots['entries']} entries{', with the fast path' if fast_path else ''}", flush=True)
-    with kind(*names, consensus={"voters": agents, "snapshots": snapshots, "fast_path": fast_path}) as group:
+    consensus = {
+        "voters": agents,
+        "snapshots": {"entries": random.choice((100, 1000, 100_000))},
+        "fast_path": random.random() < 0.5 if fast is None else fast,
+    }
+    print(f"  {consensus}")
+    with kind(*names, consensus=consensus) as group:
         group.wait_for_voters(*names)
         nemesis = Nemesis(group, random)
         with Load(group.places, seed, clients=9) as load:
@@ -149,6 +155,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--agents", type=int, default=0, help="3 or 5; default: by turns")
+    parser.add_argument("--fast", action=argparse.BooleanOptionalAction, help="with the fast path; default: by lot")
     parser.add_argument("--history", type=Path, default=Path("."), help="folder for the histories (history-SEED)")
     parser.add_argument("--fast-path", action=argparse.BooleanOptionalAction, help="default: as the seed has it")
     args = parser.parse_args()

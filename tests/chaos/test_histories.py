@@ -39,9 +39,10 @@ def judged(load: Load, tmp_path: Path) -> None:
         assert sum(one.known for one in operations if one.name == name) > 10, (name, load.why.most_common(5))
 
 
-def test_agents_killed_one_by_one_and_all_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast", [False, True], ids=["ordered", "fast path"])
+def test_agents_killed_one_by_one_and_all_at_once(fast: bool, tmp_path: Path) -> None:
     # Snapshots are taken all the time, so that agents also die while they take one, and begin from one.
-    with Storied("a", "b", "c", consensus={"snapshots": {"entries": 100}}) as group:
+    with Storied("a", "b", "c", consensus={"snapshots": {"entries": 100}, "fast_path": fast}) as group:
         group.leader()
         with Load(group.places, 1) as load:
             load.more(100)
