@@ -115,11 +115,13 @@ MARK: Final = b"\xc1epochs1"
 
 
 class Kept(Struct, frozen=True, array_like=True):
-    """`blank`: the state after `state.index` is still to be fetched. `inner`: the protocol's own."""
+    """`blank`: the state after `state.index` is still to be fetched. `inner`: the protocol's own. `closed`: nothing more is taken the fast
+    way in this epoch (the entry that says so may be behind a snapshot)."""
 
     state: EpochState
     blank: bool
     inner: bytes
+    closed: bool = False
 
 
 _kept: Final = msgspec.msgpack.Decoder(Kept)

@@ -80,7 +80,7 @@ class Epochs:
         self._told: dict[int, float] = {}
         self._tagged: Tagged | None = None
         """The last one: the same message often goes to several."""
-        self._fast_is_closed = False
+        self._fast_is_closed = kept.closed
         self._later: list[io.Input] = []
         self._words: dict[int, EpochState] = {}
         """What voters of a Byzantine epoch say of a later one."""
@@ -256,7 +256,7 @@ class Epochs:
                 if self.state.number != number:
                     return
             else:
-                if isinstance(effect, Proposed | Refused | io.ReadReady | io.FastUndecided):
+                if isinstance(effect, Proposed | Refused | io.ReadReady | io.FastUndecided | io.FastDecided):
                     self._tickets.discard(effect.ticket)
                     if not effect.ticket:
                         self._closing_refused(effect)
@@ -283,7 +283,7 @@ class Epochs:
         self._out.append(Persist(self._number, hard, effect.entries, effect.sync))
 
     def _wrapped(self, hard: HardState) -> HardState:
-        return replace(hard, extra=encode_kept(Kept(self.state, self.blank, hard.extra)))
+        return replace(hard, extra=encode_kept(Kept(self.state, self.blank, hard.extra, self._fast_is_closed)))
 
     def _deliver(self, now: float, entries: tuple[Entry, ...]) -> None:
         for at, entry in enumerate(entries):
@@ -294,7 +294,8 @@ class Epochs:
                 if epoch is None or wrong_with(epoch, self.state, self.members):
                     continue
                 if epoch.close:
-                    self._fast_is_closed = True
+                    self._fast_is_closed = self._dirty = True
+                    self._persist(Persist(0, self._hard))
                     self._close_done()
                     continue
                 self._hand_on(entries[: at + 1])
@@ -389,7 +390,8 @@ class Epochs:
         self._last = Entry(meta.term, meta.index, NOOP, b"")
         self.members = meta.members
         self._tail.delivered(meta.index)
-        if self.blank and meta.index >= self.state.index:
-            self.blank = False
-            self._dirty = True
-            self._persist(Persist(0, self._hard))
+        self.blank = self.blank and meta.index < self.state.index
+        # A closing entry may be among what it took the place of: who cannot know takes nothing the fast way.
+        self._fast_is_closed = self._fast_is_closed or meta.index > self.state.index
+        self._dirty = True
+        self._persist(Persist(0, self._hard))

@@ -1,10 +1,13 @@
 """What ends an epoch, what is kept of it, and what is believed of others'."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.modes import messages
+from agent.core.modes.cores import maker
 from agent.core.modes.epoch import (
     BATCH_BYTES,
     BYZANTINE,
@@ -22,9 +25,14 @@ from agent.core.modes.epoch import (
     next_state,
     wrong_with,
 )
+from agent.core.modes.epochs import Epochs
+from agent.core.pbft.config import PbftConfig
 from agent.core.pbft.messages import ReadAsk
+from agent.core.raft.config import RaftConfig
 from agent.core.raft.messages import TimeoutNow
-from agent.core.replica.log import Members, Peer
+from agent.core.replica import io
+from agent.core.replica.log import EPOCH, Members, Peer, Recovered, SnapshotMeta
+from agent.sim.byzantine.node import Disk
 
 MEMBERS = Members(voters=(1, 2, 3, 4), learners=(5,), peers=tuple(Peer(i, f"n{i}") for i in range(1, 6)))
 STATE = EpochState(3, ORDERED, 10, 2, MEMBERS)
@@ -99,3 +107,66 @@ def test_octets_that_are_no_message_are_refused(data: bytes) -> None:
         assert messages.decode(messages.encode(message)) == message
     epoch = decode_epoch(data)
     assert epoch is None or decode_epoch(encode_epoch(epoch)) == epoch
+
+
+def alone(mode: int) -> tuple[Epochs, Disk]:
+    """The only voter of a group in this mode, as leader."""
+    me = Members(voters=(1,), peers=(Peer(1, "n1"),))
+    disk = Disk(SnapshotMeta(1, 1, me), b"")
+    make = maker(1, b"g", RaftConfig(), PbftConfig(), Random(1), None)
+    epochs = Epochs(1, make, disk.recovered()[0], 0.0, EpochState(0, mode, 1, 1, me))
+    run(epochs, disk, io.Wake())
+    return epochs, disk
+
+
+def run(epochs: Epochs, disk: Disk, *events: io.Input) -> list[io.Effect]:
+    """Everything that comes of it, with a disk that writes at once."""
+    out: list[io.Effect] = []
+    queue = list(events)
+    while queue:
+        effects = epochs.step(0.0, queue.pop(0))
+        out += effects
+        for effect in effects:
+            if isinstance(effect, io.Persist):
+                disk.write(effect)
+                queue.append(io.Stored(effect.number))
+    return out
+
+
+def test_a_fast_epoch_is_closed_before_it_is_ended() -> None:
+    epochs, disk = alone(FAST)
+    effects = run(epochs, disk, io.Propose(((7, encode_epoch(Epoch(1, ORDERED))),), EPOCH))
+    ends = [decode_epoch(entry.data) for one in effects if isinstance(one, io.Deliver) for entry in one.entries if entry.kind == EPOCH]
+    assert [epoch.close for epoch in ends if epoch is not None] == [True, False]
+    assert (epochs.state.number, epochs.mode) == (1, ORDERED)
+    assert [one.ticket for one in effects if isinstance(one, io.Proposed)] == [7]
+    assert any(isinstance(one, io.TakeSnapshot) and one.index == epochs.state.index for one in effects)
+
+
+def test_that_an_epoch_is_closed_is_not_forgotten() -> None:
+    epochs, disk = alone(FAST)
+    run(epochs, disk, io.Propose(((0, encode_epoch(Epoch(1, ORDERED, close=True))),), EPOCH))
+    assert epochs.state.number == 0
+    assert decode_kept(disk.hard.extra, MEMBERS).closed
+    refused = run(epochs, disk, io.FastPropose(((8, b"x", (1,)),)))
+    assert [(one.ticket, one.reason) for one in refused if isinstance(one, io.Refused)] == [(8, "transferring")]
+
+
+def test_after_a_crash_the_epoch_goes_on_where_it_began() -> None:
+    epochs, disk = alone(ORDERED)
+    run(epochs, disk, io.Propose(((7, b"before"),)))
+    run(epochs, disk, io.Propose(((8, encode_epoch(Epoch(1, FAST))),), EPOCH))
+    run(epochs, disk, io.Propose(((9, b"after"),)))
+    make = maker(1, b"g", RaftConfig(), PbftConfig(), Random(1), None)
+    again = Epochs(1, make, disk.recovered()[0], 0.0)
+    assert again.state == epochs.state
+    effects = run(again, disk, io.Wake())
+    delivered = [entry for one in effects if isinstance(one, io.Deliver) for entry in one.entries]
+    assert [entry.index for entry in delivered] == list(range(2, 2 + len(delivered)))
+    assert [entry.data for entry in delivered if entry.kind == 0] == [b"before", b"after"]
+
+
+def test_a_member_without_keys_says_so_when_a_byzantine_epoch_begins() -> None:
+    make = maker(1, b"g", RaftConfig(), PbftConfig(), Random(1), None)
+    with pytest.raises(ValueError, match="has no keys"):
+        make(EpochState(1, BYZANTINE, 10, 2, MEMBERS), Recovered(), 0.0, False, 0)
