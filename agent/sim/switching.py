@@ -7,13 +7,14 @@ member 1 may lie (`liar`), in the others nobody does: that is what those modes a
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
+from zlib import crc32
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core.modes import messages as wire
 from agent.core.modes.cores import Keys, context_of, maker
-from agent.core.modes.epoch import BYZANTINE, Epoch, EpochState, encode_epoch
+from agent.core.modes.epoch import BYZANTINE, FAST, Epoch, EpochState, encode_epoch
 from agent.core.modes.epochs import Epochs
 from agent.core.modes.messages import Tagged
 from agent.core.pbft.config import PbftConfig
@@ -85,6 +86,8 @@ class Group:
         self.decided: dict[int, tuple[Entry, int]] = {}
         self.where: dict[bytes, int] = {}
         self.asked: list[Asked] = []
+        self.fast_decided: set[bytes] = set()
+        """Commands that were answered by the fast path: all of them must come to stand in the log."""
         self.by_ticket: dict[tuple[int, int], Asked] = {}
         self.ticket = 0
         self.epochs_seen = [EpochState(members=self.members)]
@@ -163,6 +166,17 @@ class Group:
             asked = self.by_ticket.get((node.me, effect.ticket))
             if asked is not None:
                 asked.index, asked.term = effect.index, effect.term
+        elif isinstance(effect, io.FastDecided):
+            asked = self.by_ticket.pop((node.me, effect.ticket), None)
+            if asked is not None:
+                # It may be answered, and is perhaps in no log yet.
+                asked.done, asked.done_at = True, node.engine.now
+                self.fast_decided.add(asked.data)
+        elif isinstance(effect, io.FastUndecided):
+            asked = self.by_ticket.pop((node.me, effect.ticket), None)
+            if asked is not None:
+                asked.maybe = True
+                self._again(asked)
         elif isinstance(effect, io.Refused):
             asked = self.by_ticket.pop((node.me, effect.ticket), None)
             if asked is not None:
@@ -196,7 +210,12 @@ class Group:
             return
         self.by_ticket[node.me, self.ticket] = asked
         self.engine.after(PATIENCE_S, self._give_up, asked, self.ticket)
-        node.feed(io.Propose(((self.ticket, asked.data),)))
+        if node.core.mode == FAST and self.engine.random.random() < 0.7:
+            # To stand in the log twice is its right: sessions make that one.
+            asked.maybe = True
+            node.feed(io.FastPropose(((self.ticket, asked.data, (crc32(asked.data),)),)))
+        else:
+            node.feed(io.Propose(((self.ticket, asked.data),)))
 
     # -- the operator
 

@@ -30,6 +30,7 @@ def check(group: Group) -> None:
     nodes = [group.nodes[me] for me in group.correct]
     print(f"seed {plan.seed}, trace {group.engine.trace}")
     assert all(asked.done for asked in group.asked)
+    assert group.fast_decided <= group.where.keys()
     assert {node.core.state.number for node in nodes} == {len(plan.modes)}
     assert {node.core.mode for node in nodes} == {plan.modes[-1]}
     assert len({node.machine.digest for node in nodes}) == 1
