@@ -158,12 +158,12 @@ Reader.read = read
         behind, other = (name for name in group.hosts if name != leader)
         with Load(group.places, 7) as load:
             load.more(60)
-            group.pause(behind)
-            load.more(30)
-            # What the one that was stopped has missed, nobody can tell it now: it may not answer, and this one does.
+            group.kill(behind)
+            load.more(60)
+            # What the one that was dead has missed, nobody can tell it now: it may not answer, and this one does.
             group.pause(leader)
             group.pause(other)
-            group.resume(behind)
+            group.start(behind)
             load.more(10)
             group.resume(leader)
             group.resume(other)

@@ -247,7 +247,7 @@ def test_the_command_shows_the_gateways_of_all_regions_at_any_agent() -> None:
         alone = regions.eu.agents["a2"]
         regions.eu.agents["a1"].kill()
         wait_until(lambda: command(alone, "members", "--wan").returncode == 1, "no gateway to be left", 20.0)
-        assert "unreachable" in command(alone, "members", "--wan").stdout
+        wait_until(lambda: "unreachable" in command(alone, "members", "--wan").stdout, "the other region to be out of reach", 20.0)
 
 
 def command(agent: AgentProcess, *words: str) -> subprocess.CompletedProcess[str]:

@@ -62,7 +62,8 @@ def test_any_changed_octet_is_found(seed: int, where: float, change: int) -> Non
         return
     assert found is not None
     if segment_sequence(name) is None:
-        # The snapshot before it is used, with a longer log that ends where it did. That what the snapshot covers was committed is learnt again.
+        # The snapshot before it is used, with a longer log that ends where it did. What the damaged one covers is learnt to be
+        # committed again.
         hard, was = found.recovered.hard, before.hard
         assert found.bad_snapshots and (hard.term, hard.vote, hard.extra) == (was.term, was.vote, was.extra) and hard.commit <= was.commit
         assert found.recovered.entries[-1:] == before.entries[-1:] or found.recovered.entries[-1].index == before.snapshot.index

@@ -29,7 +29,7 @@ Change = tuple[str, bytes | None]
 class NodeState:
     """All that is known of one node."""
 
-    __slots__ = ("absent_since", "changed_at", "collected", "floor", "generation", "items", "name", "refill_to", "unconfirmed")
+    __slots__ = ("absent_since", "changed_at", "collected", "floor", "generation", "items", "known", "name", "refill_to", "unconfirmed")
 
     def __init__(self, name: str, generation: int, now: float) -> None:
         self.name = name
@@ -43,6 +43,8 @@ class NodeState:
         self.unconfirmed: set[str] | None = None
         """During a refill: keys held from before, that the refill has not named yet."""
         self.refill_to = 0
+        self.known = 0
+        """During a refill: the floor that we had before. What is not after it and not here was deleted, or is superseded by what comes."""
 
     @property
     def refilling(self) -> bool:
@@ -149,7 +151,7 @@ class NodeState:
             return False  # known, or told too late to be believed
         if self.unconfirmed is not None:
             self.unconfirmed.discard(item.key)
-        if held is not None and held.version >= item.version:
+        if item.version <= self.known or (held is not None and held.version >= item.version):
             return False
         before = held.value if held is not None else None
         # Every member's keys are the same few; as octets come, each would be another string.
@@ -158,13 +160,14 @@ class NodeState:
 
     def _begin(self, generation: int) -> None:
         self.generation = generation
-        self.floor = self.collected = self.refill_to = 0
+        self.floor = self.collected = self.refill_to = self.known = 0
         self.items = {}
         self.unconfirmed = None
 
     def _begin_refill(self, delta: NodeDelta) -> None:
         """Start over from version 0, keeping what we hold in use meanwhile: an endpoint must not flap because we were away."""
         self.collected = delta.collected
+        self.known = max(self.known, self.floor)
         self.floor = 0
         self.refill_to = max(delta.have, self.refill_to)
         self.unconfirmed = {key for key, held in self.items.items() if held.version <= self.refill_to}
@@ -176,7 +179,7 @@ class NodeState:
             if self.items.pop(key).value is not None:
                 changes.append((key, None))
         self.unconfirmed = None
-        self.refill_to = 0
+        self.refill_to = self.known = 0
 
     def collect(self, before: float) -> int:
         """Drop the tombstones learnt before that time; how many."""
