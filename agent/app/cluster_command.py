@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from agent.app import cluster_text as text
 from agent.app.admin_client import Admin, AdminError
@@ -52,28 +52,20 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def _show(args: argparse.Namespace, value: Any, shown: Callable[[], Any]) -> None:
-    """As JSON where that is asked for, else as a person reads it."""
-    if args.json:
-        print(json.dumps(value, indent=2))
-    else:
-        text.show(shown())
-
-
 def _members(admin: Admin, args: argparse.Namespace) -> int:
     if args.wan:
         found = admin.get("/cluster/wan")
         shown = [row for row in found["members"] or () if args.state in (None, row["state"])]
-        _show(args, {**found, "members": shown if found["members"] is not None else None}, lambda: text.wan(found, shown))
+        text.tell(args.json, {**found, "members": shown if found["members"] is not None else None}, lambda: text.wan(found, shown))
         return 0 if found["members"] is not None else 1
     rows = [row for row in admin.get("/cluster/members") if args.state in (None, row["state"]) and args.zone in (None, row["zone"])]
-    _show(args, rows, lambda: text.members(rows))
+    text.tell(args.json, rows, lambda: text.members(rows))
     return 0
 
 
 def _health(admin: Admin, args: argparse.Namespace) -> int:
     found = admin.get("/cluster/health")
-    _show(args, found, lambda: text.health(found))
+    text.tell(args.json, found, lambda: text.health(found))
     return 1 if found["unwell"] or found["health_score"] or found["health"]["level"] != "ok" else 0
 
 
@@ -83,7 +75,7 @@ def _keys(admin: Admin, args: argparse.Namespace) -> int:
         return 0
     if args.op is None:
         found = admin.get("/cluster/keys")
-        _show(args, found, lambda: text.keys(found))
+        text.tell(args.json, found, lambda: text.keys(found))
         return 0
     wish = {"op": args.op}
     if args.op != "list":
@@ -91,13 +83,13 @@ def _keys(admin: Admin, args: argparse.Namespace) -> int:
             raise ValueError("a file with the key, or - for standard input, is needed")
         wish["key"] = (sys.stdin.read() if args.key == "-" else Path(args.key).read_text(encoding="ascii")).strip()
     found = admin.post("/cluster/keys", wish)
-    _show(args, found, lambda: text.keys_changed(found))
+    text.tell(args.json, found, lambda: text.keys_changed(found))
     return 0 if found["acknowledged"] == found["of"] and not found["errors"] else 1
 
 
 def _leave(admin: Admin, args: argparse.Namespace) -> int:
     found = admin.post("/cluster/leave", {})
-    _show(args, found, lambda: "left; the agent goes on alone")
+    text.tell(args.json, found, lambda: "left; the agent goes on alone")
     return 0
 
 
@@ -105,7 +97,7 @@ def _ping(admin: Admin, args: argparse.Namespace) -> int:
     for _ in range(max(args.count, 1)):
         found = admin.post("/cluster/ping", {"member": args.member})
         line = f"{text.plain(found['member'])}: {found['rtt_ms']:g} ms"
-        _show(args, found, partial(str, line))
+        text.tell(args.json, found, partial(str, line))
     return 0
 
 

@@ -1,5 +1,7 @@
 """What the cluster's answers look like on a terminal. What comes from members is shown as it is, never obeyed."""
 
+import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,6 +24,14 @@ def show(what: RenderableType) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=250)
     console.print(what)
+
+
+def tell(as_json: bool, value: Any, shown: Callable[[], Any]) -> None:
+    """As JSON where that is asked for, else as a person reads it."""
+    if as_json:
+        print(json.dumps(value, indent=2))
+    else:
+        show(shown())
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:

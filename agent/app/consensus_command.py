@@ -1,10 +1,9 @@
 """``pilotfish consensus``: the group that a running agent takes part in, through its admin port; and the way out of a lost quorum."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from agent.app import cluster_text as text
 from agent.app import consensus_text
@@ -43,34 +42,27 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def _show(args: argparse.Namespace, value: Any, shown: Callable[[], Any]) -> None:
-    if args.json:
-        print(json.dumps(value, indent=2))
-    else:
-        text.show(shown())
-
-
 def _status(admin: Admin, args: argparse.Namespace) -> int:
     found = admin.get("/consensus")
-    _show(args, found, lambda: consensus_text.status(found))
+    text.tell(args.json, found, lambda: consensus_text.status(found))
     return 0 if found["ready"] else 1
 
 
 def _members(admin: Admin, args: argparse.Namespace) -> int:
     rows = admin.get("/consensus/members")
-    _show(args, rows, lambda: consensus_text.members(rows))
+    text.tell(args.json, rows, lambda: consensus_text.members(rows))
     return 0
 
 
 def _order(admin: Admin, args: argparse.Namespace) -> int:
     found = admin.post(f"/consensus/{args.command}", {"agent": args.agent})
-    _show(args, found, lambda: f"{args.command} {args.agent}".strip() + ": begun; `pilotfish consensus members` shows how it goes")
+    text.tell(args.json, found, lambda: f"{args.command} {args.agent}".strip() + ": begun; `pilotfish consensus members` shows how it goes")
     return 0
 
 
 def _snapshot(admin: Admin, args: argparse.Namespace) -> int:
     found = admin.post("/consensus/snapshot", {})
-    _show(args, found, lambda: f"a snapshot of everything up to index {found['index']} is on disk")
+    text.tell(args.json, found, lambda: f"a snapshot of everything up to index {found['index']} is on disk")
     return 0
 
 

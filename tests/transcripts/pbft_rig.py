@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from agent.core.pbft import messages as m
 from agent.core.pbft.state import genesis, render
 from agent.core.replica import io
+from tests.transcripts.dialogue import replayed
 from tests.unit.pbft.rig import CONFIG, Rig, pre_prepare, prepared, request, signed
 
 FOLDER = Path(__file__).with_name("pbft")
@@ -42,7 +43,7 @@ class Dialogue:
     # -- commands
 
     def do(self, line: str) -> None:
-        words = line.split()
+        words = line.split("#", 1)[0].split()
         if words[0] == "pbft":
             pairs = (word.split("=") for word in words[4:])
             config = replace(CONFIG, **{key: int(value) if key in INTS else float(value) for key, value in pairs})
@@ -234,15 +235,5 @@ class Dialogue:
 
 
 def replay(text: str) -> str:
-    dialogue = Dialogue()
-    blocks = []
-    for block in text.strip("\n").split("\n\n"):
-        commands = block.split("\n----")[0].split("\n")
-        dialogue.said = []
-        for line in commands:
-            if line and not line.startswith("#"):
-                dialogue.do(line.split("#", 1)[0])
-        answers = dialogue.said
-        plain = all(line.startswith("#") for line in commands)
-        blocks.append("\n".join(commands if plain else [*commands, "----", *answers]))
-    return "\n\n".join(blocks) + "\n"
+    """The file as the core makes it now."""
+    return replayed(Dialogue(), text)

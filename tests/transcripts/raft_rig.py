@@ -32,6 +32,7 @@ from agent.core.raft.fast.keys import keys_of
 from agent.core.raft.progress import NAMES
 from agent.core.replica import io
 from agent.core.replica.log import COMMAND, MEMBERS, NOOP, Entry, HardState, Members, Peer, Recovered, SnapshotMeta
+from tests.transcripts.dialogue import replayed
 
 FOLDER = Path(__file__).with_name("raft")
 LISTS = ("voters", "learners", "log", "priority")
@@ -392,16 +393,4 @@ class Rig:
 
 def replay(text: str) -> str:
     """The file as the core makes it now."""
-    rig = Rig()
-    blocks = []
-    for block in text.strip("\n").split("\n\n"):
-        commands = block.split("\n----", 1)[0].split("\n")
-        if all(line.startswith("#") or not line for line in commands):
-            blocks.append(block)
-            continue
-        rig.said = []
-        for line in commands:
-            if line and not line.startswith("#"):
-                rig.do(line)
-        blocks.append("\n".join([*commands, "----", *rig.said]))
-    return "\n\n".join(blocks) + "\n"
+    return replayed(Rig(), text)

@@ -25,6 +25,7 @@ from agent.core.swim import io
 from agent.core.swim import messages as m
 from agent.core.swim.config import LAN, lifeguard, plain
 from agent.core.swim.core import Swim
+from tests.transcripts.dialogue import replayed
 
 FOLDER = Path(__file__).with_name("swim")
 
@@ -208,16 +209,4 @@ class Rig:
 
 def replay(text: str) -> str:
     """The file as the core makes it now."""
-    rig = Rig()
-    blocks = []
-    for block in text.strip("\n").split("\n\n"):
-        commands = block.split("\n----", 1)[0].split("\n")
-        if all(line.startswith("#") or not line for line in commands):
-            blocks.append(block)
-            continue
-        rig.said = []
-        for line in commands:
-            if line and not line.startswith("#"):
-                rig.do(line)
-        blocks.append("\n".join([*commands, "----", *rig.said]))
-    return "\n\n".join(blocks) + "\n"
+    return replayed(Rig(), text)
